@@ -1,0 +1,82 @@
+/**
+ * What a person or program may ask of a running engine, and what it answers. Plain data: commands cross from the
+ * main thread to the worker by structured clone. Field names of the answers are those of the public JSON.
+ */
+import type { Micros } from '../base/time.ts';
+
+/** What a freeze, resume or abort applies to. */
+export type Selector =
+  | { readonly kind: 'link'; readonly name: string }
+  | { readonly kind: 'host'; readonly address: string }
+  | { readonly kind: 'prefix'; readonly prefix: string }
+  | { readonly kind: 'flow'; readonly id: string }
+  | { readonly kind: 'all' };
+
+export type Command =
+  /** Treat the selected scope as lost; `leadMicros` drains first, `forMicros` releases by itself. */
+  | { readonly kind: 'freeze'; readonly selector: Selector; readonly leadMicros?: Micros; readonly forMicros?: Micros }
+  /** Release an earlier freeze command; what other evidence says then decides. */
+  | { readonly kind: 'resume'; readonly selector: Selector }
+  /** End the selected flows now: RST to both ends. */
+  | { readonly kind: 'abort'; readonly selector: Selector }
+  | { readonly kind: 'status' }
+  | { readonly kind: 'flows'; readonly frozenOnly: boolean };
+
+/** Times in snapshots are engine micros; the shell turns them into ISO 8601. */
+export interface LinkSnapshot {
+  readonly name: string;
+  readonly role: 'lan' | 'wan';
+  readonly state: 'up' | 'lost';
+  readonly since: Micros;
+  readonly reason: string;
+  readonly evidence: readonly string[];
+}
+
+export interface FlowCounts {
+  readonly total: number;
+  readonly opening: number;
+  readonly flowing: number;
+  readonly frozen: number;
+  readonly handback: number;
+  readonly closing: number;
+  readonly bypass: number;
+}
+
+export interface FlowSnapshot {
+  readonly id: string;
+  readonly family: 4 | 6;
+  /** Who opened the connection, "ip:port" ("[ip]:port" for IPv6). */
+  readonly originator: string;
+  readonly responder: string;
+  readonly phase: string;
+  /** Which role is being held while frozen; null when not frozen. */
+  readonly near: 'originator' | 'responder' | null;
+  readonly frozenSince: Micros | null;
+  readonly custodyBytes: number;
+  readonly class: string;
+  readonly bypassReason: string | null;
+}
+
+export type Reply =
+  | { readonly kind: 'done'; readonly flows: number; readonly message: string }
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string; readonly remedy: string }
+  | {
+      readonly kind: 'status';
+      readonly links: readonly LinkSnapshot[];
+      readonly flows: FlowCounts;
+      readonly custodyBytes: number;
+    }
+  | { readonly kind: 'flows'; readonly flows: readonly FlowSnapshot[] };
+
+/** Something worth telling a person: transitions of links, scopes and flows, refusals, limits. */
+export interface EngineEvent {
+  readonly at: Micros;
+  /** Stable name, kebab-case: `link-lost`, `flow-frozen`, ... */
+  readonly name: string;
+  readonly message: string;
+  readonly link?: string;
+  readonly flow?: string;
+  readonly reason?: string;
+  /** Further figures by name; numbers in base units (bytes, micros). */
+  readonly figures?: Readonly<Record<string, number>>;
+}
