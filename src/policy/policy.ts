@@ -1,0 +1,116 @@
+/**
+ * Who may be frozen, how, and for how long; and everything else a person may set. Types and defaults only: reading the
+ * file is the shell's part, checking it is `schema.ts`.
+ */
+import type { Micros } from '../base/time.ts';
+
+/** Order in which flows of one link are handed back: what a person waits for first, bulk last. */
+export const FLOW_CLASSES = ['interactive', 'normal', 'bulk', 'bypass'] as const;
+
+/** `bypass` flows are never frozen: their packets pass unchanged whatever happens to the link. */
+export type FlowClass = (typeof FLOW_CLASSES)[number];
+
+/** What a rule applies to; every part given must match, a part left out matches everything. */
+export interface RuleMatch {
+  /** Either endpoint lies in one of these prefixes (CIDR notation, IPv4 and IPv6). */
+  readonly prefix?: readonly string[];
+  /** Either endpoint uses a port in one of these ranges, both ends included. */
+  readonly port?: readonly { readonly from: number; readonly to: number }[];
+  /** The flow passes one of these interfaces. */
+  readonly interface?: readonly string[];
+}
+
+export interface PolicyRule {
+  readonly match: RuleMatch;
+  readonly class: FlowClass;
+  /** A flow frozen for longer is ended; null: no limit. */
+  readonly maxOutage: Micros | null;
+  /** Whether bytes in flight may be acknowledged in the far peer's name. */
+  readonly custody: boolean;
+  /** Whether a far sender is woken by ICMP after the link returned. */
+  readonly wakeup: boolean;
+  /** Interval at which a frozen flow may send a little, against TCP_USER_TIMEOUT; null: never. */
+  readonly trickle: Micros | null;
+}
+
+export interface Limits {
+  /** Flows tracked at once; more are forwarded untracked. */
+  readonly maxFlows: number;
+  /** Ring into which packets are read, which is the retransmission buffer too. */
+  readonly arenaBytes: number;
+  /** Custody of one flow, and of all flows together. */
+  readonly custodyBytesPerFlow: number;
+  readonly custodyBytes: number;
+  /** Flows of one LAN host; null: only `maxFlows` limits. */
+  readonly flowsPerHost: number | null;
+}
+
+export type LinkRole = 'lan' | 'wan';
+
+export interface LinkConfig {
+  readonly name: string;
+  readonly role: LinkRole;
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** `auto`: text where the log is a terminal, JSON lines elsewhere. */
+export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export interface SteeringConfig {
+  /** Name of the TUN device. */
+  readonly tun: string;
+  /** Route table, 1..2^32-1; null: the first free one from 7100 on. */
+  readonly table: number | null;
+  /** Priority of the ip rules, 1..32765; null: before every other rule except the local table's. */
+  readonly priority: number | null;
+  /** Whether nftables rules keep connection tracking from seeing packets twice. */
+  readonly connectionTracking: 'auto' | 'off';
+}
+
+export interface GatewayConfig {
+  readonly links: readonly LinkConfig[];
+  /** First match wins; flows without a match get `DEFAULT_RULE`. */
+  readonly policy: readonly PolicyRule[];
+  readonly limits: Limits;
+  /** Path of the control socket; null: the default place. */
+  readonly control: string | null;
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  readonly steering: SteeringConfig;
+}
+
+/** What applies to a flow that no rule names, and to every setting that a rule leaves out. */
+export const DEFAULT_RULE: PolicyRule = Object.freeze({
+  match: Object.freeze({}),
+  class: 'normal',
+  maxOutage: null,
+  custody: true,
+  wakeup: true,
+  trickle: null,
+});
+
+export const DEFAULT_LIMITS: Limits = Object.freeze({
+  maxFlows: 65_536,
+  arenaBytes: 64 * 2 ** 20,
+  custodyBytesPerFlow: 4 * 2 ** 20,
+  custodyBytes: 256 * 2 ** 20,
+  flowsPerHost: null,
+});
+
+export const DEFAULT_STEERING: SteeringConfig = Object.freeze({
+  tun: 'tcpfreeze0',
+  table: null,
+  priority: null,
+  connectionTracking: 'auto',
+});
+
+export const DEFAULT_CONFIG: GatewayConfig = Object.freeze({
+  links: Object.freeze([]),
+  policy: Object.freeze([]),
+  limits: DEFAULT_LIMITS,
+  control: null,
+  log: Object.freeze({ level: 'info', format: 'auto' }),
+  steering: DEFAULT_STEERING,
+});
