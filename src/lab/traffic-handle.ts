@@ -1,0 +1,190 @@
+/** Applications on host and server, as the run sees them. */
+import { TcpfreezeError } from '../base/errors.ts';
+import { LabChild, type Message } from './child.ts';
+import type { Namespace } from './namespace.ts';
+import type { Timeline } from './timeline.ts';
+import { ADDRESS, type Family, type Lab } from './topology.ts';
+import type { FlowMode } from './traffic.ts';
+
+export const TRAFFIC_PORT = 5800;
+
+export interface FlowOptions {
+  readonly mode: FlowMode;
+  /** Who connects; the other one listens. Default `host`. */
+  readonly opener?: 'host' | 'server';
+  readonly family?: Family;
+  readonly seed?: number;
+  /** Bytes to transfer; absent: until `stop`. */
+  readonly bytes?: number;
+  readonly keepAliveMillis?: number;
+}
+
+/** How one end of a connection ended. */
+export interface EndReport {
+  readonly part: 'sender' | 'receiver' | 'typist' | 'echoer';
+  /** null: ended with FIN in both directions; otherwise ECONNRESET, ETIMEDOUT, ... */
+  readonly error: string | null;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** Microseconds of CLOCK_MONOTONIC. */
+  readonly at: number;
+  readonly timeline?: Timeline;
+}
+
+export interface FlowReport {
+  readonly sent: EndReport;
+  readonly received: EndReport;
+  /** Every byte arrived, unchanged and in order. */
+  readonly hashEqual: boolean;
+}
+
+/** One application process. */
+export class TrafficAgent {
+  readonly #child: LabChild;
+  readonly #closed = new Map<string, EndReport>();
+  readonly #waiting = new Map<string, (report: EndReport) => void>();
+
+  private constructor(child: LabChild) {
+    this.#child = child;
+    child.onEvent((event) => this.#event(event));
+  }
+
+  static async start(namespace: Namespace): Promise<TrafficAgent> {
+    const agent = new TrafficAgent(await LabChild.start(namespace, 'lab/traffic.js'));
+    await agent.request('listen', { port: TRAFFIC_PORT });
+    return agent;
+  }
+
+  request(op: string, fields: Message): Promise<Message> {
+    return this.#child.request(op, fields);
+  }
+
+  /** How this agent's end of a flow ended; waits for it. @throws TcpfreezeError: the agent itself ended */
+  closed(flow: string): Promise<EndReport> {
+    const report = this.#closed.get(flow);
+    if (report !== undefined) return Promise.resolve(report);
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(flow, resolve);
+      this.#child.exited.then(() => reject(new TcpfreezeError('LAB_CHILD_ENDED', 'a traffic agent ended', '')));
+    });
+  }
+
+  /** The end's report if there is one by now. */
+  ended(flow: string): EndReport | undefined {
+    return this.#closed.get(flow);
+  }
+
+  stop(): Promise<void> {
+    return this.#child.stop();
+  }
+
+  #event(event: Message): void {
+    if (event.event !== 'closed' || typeof event.flow !== 'string') return;
+    const report = event as unknown as EndReport;
+    this.#closed.set(event.flow, report);
+    this.#waiting.get(event.flow)?.(report);
+    this.#waiting.delete(event.flow);
+  }
+}
+
+/** The two applications of a lab and the connections between them. */
+export class Traffic {
+  readonly #agents: Readonly<Record<'host' | 'server', TrafficAgent>>;
+  #next = 1;
+
+  private constructor(host: TrafficAgent, server: TrafficAgent) {
+    this.#agents = { host, server };
+  }
+
+  static async start(lab: Lab): Promise<Traffic> {
+    return new Traffic(await TrafficAgent.start(lab.host), await TrafficAgent.start(lab.server));
+  }
+
+  /** Opens a connection; resolves when it is established. @throws TcpfreezeError: refused, timed out */
+  async open(options: FlowOptions): Promise<Flow> {
+    const flow = `f${this.#next++}`;
+    const opener = options.opener ?? 'host';
+    const responder = opener === 'host' ? 'server' : 'host';
+    const address = ADDRESS[responder][options.family ?? 4];
+    const { mode, bytes, keepAliveMillis } = options;
+    const seed = options.seed ?? this.#next;
+    const answer = await this.#agents[opener].request('open', {
+      ...{ flow, mode, address, port: TRAFFIC_PORT, seed },
+      ...(bytes === undefined ? {} : { bytes }),
+      ...(keepAliveMillis === undefined ? {} : { keepAliveMillis }),
+    });
+    return new Flow(flow, options, Number(answer.port), this.#agents[opener], this.#agents[responder]);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#agents.host.stop(), this.#agents.server.stop()]);
+  }
+}
+
+/** One connection. */
+export class Flow {
+  readonly name: string;
+  readonly options: FlowOptions;
+  /** The opener's port, to find the connection in `ss`. */
+  readonly port: number;
+  readonly #opener: TrafficAgent;
+  readonly #responder: TrafficAgent;
+
+  constructor(name: string, options: FlowOptions, port: number, opener: TrafficAgent, responder: TrafficAgent) {
+    this.name = name;
+    this.options = options;
+    this.port = port;
+    this.#opener = opener;
+    this.#responder = responder;
+  }
+
+  /** Bytes that reached the receiving application so far. */
+  async received(): Promise<number> {
+    const ended = this.#receiver.ended(this.name);
+    if (ended !== undefined) return ended.bytes;
+    try {
+      const answer = await this.#receiver.request('progress', { flow: this.name });
+      return Number(answer.bytes);
+    } catch (error) {
+      // It ended in between, or its opening line has not arrived yet.
+      if (error instanceof TcpfreezeError && error.code === 'LAB_REFUSED') {
+        return this.#receiver.ended(this.name)?.bytes ?? 0;
+      }
+      throw error;
+    }
+  }
+
+  /** Types a line and waits for its echo. @returns microseconds until the echo, and when it came */
+  async line(text: string): Promise<{ roundTripMicros: number; at: number }> {
+    const answer = await this.#opener.request('line', { flow: this.name, text });
+    return { roundTripMicros: Number(answer.roundTripMicros), at: Number(answer.at) };
+  }
+
+  /** Tells the sender (or typist) to end after what it has written. Does nothing when it has ended already. */
+  async stop(): Promise<void> {
+    try {
+      await this.#sender.request('stop', { flow: this.name });
+    } catch (error) {
+      if (!(error instanceof TcpfreezeError && error.code === 'LAB_REFUSED')) throw error;
+    }
+  }
+
+  /** Waits until both ends are closed. */
+  async finished(): Promise<FlowReport> {
+    const [sent, received] = await Promise.all([this.#sender.closed(this.name), this.#receiver.closed(this.name)]);
+    return { sent, received, hashEqual: sent.sha256 === received.sha256 && sent.bytes === received.bytes };
+  }
+
+  /** Ends seen so far, without waiting. */
+  get endedSoFar(): readonly EndReport[] {
+    return [this.#sender.ended(this.name), this.#receiver.ended(this.name)].filter((end) => end !== undefined);
+  }
+
+  get #sender(): TrafficAgent {
+    return this.options.mode === 'download' ? this.#responder : this.#opener;
+  }
+
+  get #receiver(): TrafficAgent {
+    return this.options.mode === 'download' ? this.#opener : this.#responder;
+  }
+}
