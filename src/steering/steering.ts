@@ -1,0 +1,277 @@
+/**
+ * Sends the TCP of the named interfaces through the TUN, and takes every trace of that away again.
+ *
+ * What is set up, in this order, each step undone in reverse when a later one fails:
+ *   1. left-overs of a killed run are removed;
+ *   2. the TUN: settings, MTU, up; a default route to it in a table of its own (IPv4 and IPv6);
+ *   3. nftables, where connection tracking exists (`ruleset.ts`);
+ *   4. one ip rule per interface and family (`rules.ts`): from here on traffic takes the detour.
+ * Tear-down runs 4, 3, 2: an untracked packet in between is lost and sent again, one that was tracked twice would leave a
+ * wrong entry behind.
+ *
+ * Routes and table belong to objects that end with the process (the TUN, an owned nftables table), so a killed
+ * gateway leaves rules that match nothing. Nothing of the user's is changed: all settings are those of the TUN.
+ */
+import { readFileSync } from 'node:fs';
+import { TcpfreezeError } from '../base/errors.ts';
+import type { LinkConfig, SteeringConfig } from '../policy/policy.ts';
+import { isInstalled, missingProgram, run } from './command.ts';
+import { readRouting, removeLeftovers } from './leftovers.ts';
+import { createNftTable, type NftTable } from './nft-table.ts';
+import {
+  choosePriority,
+  chooseTable,
+  deleteRule,
+  type Family,
+  isOurs,
+  type RoutingStep,
+  sourceRule,
+  steeringRule,
+  tunRoute,
+} from './rules.ts';
+import { isQuotable, type RulesetOptions } from './ruleset.ts';
+import { hasIpv6, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
+
+/** Resets stay suppressed for this long after a WAN link came back; by then the near side has spoken or never will. */
+const RESTORED_SECONDS = 10;
+
+export interface SteeringOptions extends Omit<SteeringConfig, 'tun'> {
+  readonly tun: string;
+  readonly links: readonly LinkConfig[];
+  /** Largest MTU of the named interfaces, so that nothing gets fragmented on the detour. */
+  readonly mtu: number;
+}
+
+/** Where steering tells what happened; the log, mostly. */
+export interface SteeringReport {
+  info(message: string): void;
+  warn(message: string): void;
+}
+
+export class Steering {
+  readonly table: number;
+  readonly priority: number;
+  readonly #options: SteeringOptions;
+  readonly #report: SteeringReport;
+  readonly #families: readonly Family[];
+  readonly #rulesetOptions: RulesetOptions | undefined;
+  /** Settings of the TUN and its routes; then the rules. Both in the order in which they were made. */
+  readonly #routes: readonly RoutingStep[];
+  readonly #rules: readonly RoutingStep[];
+  #nft: NftTable | undefined;
+  readonly #lost = new Set<string>();
+  #down = false;
+
+  private constructor(
+    options: SteeringOptions,
+    report: SteeringReport,
+    families: readonly Family[],
+    place: { readonly table: number; readonly priority: number },
+    rulesetOptions: RulesetOptions | undefined,
+  ) {
+    this.#options = options;
+    this.#report = report;
+    this.#families = families;
+    this.table = place.table;
+    this.priority = place.priority;
+    this.#rulesetOptions = rulesetOptions;
+    const { tun, links } = options;
+    this.#routes = families.map((family) => tunRoute(family, tun, place.table));
+    const steered = links.flatMap(({ name }) =>
+      families.map((f) => steeringRule(f, name, place.table, place.priority)),
+    );
+    const marked = rulesetOptions?.markSource === true;
+    this.#rules = marked ? [sourceRule(place.table, place.priority), ...steered] : steered;
+  }
+
+  /**
+   * @param options interfaces, and the TUN, which exists already and is held open by the datapath
+   * @throws TcpfreezeError with everything undone that had been done
+   */
+  static async setUp(options: SteeringOptions, report: SteeringReport): Promise<Steering> {
+    const families: Family[] = hasIpv6() ? [4, 6] : [4];
+    const nft = await nftWanted(options, report);
+    for (const what of await removeLeftovers(families, nft))
+      report.warn(`removed a left-over of an earlier run: ${what}`);
+    const states = await Promise.all(families.map(readRouting));
+    const place = {
+      table: chooseTable(options.table, states),
+      priority: choosePriority(options.priority, states),
+    };
+    const rulesetOptions = nft
+      ? {
+          tun: options.tun,
+          lan: options.links.filter((link) => link.role === 'lan').map((link) => link.name),
+          markSource: readSysctl('ipv4/conf/all/rp_filter') !== '0',
+          trackingActive: await isTrackingActive(),
+        }
+      : undefined;
+    const steering = new Steering(options, report, families, place, rulesetOptions);
+    try {
+      await steering.#setUp();
+      const missing = await steering.verify();
+      if (missing.length > 0) {
+        throw new TcpfreezeError(
+          'STEERING_INCOMPLETE',
+          `steering was set up, but is not in effect: ${missing.join(', ')}`,
+          'look for a program that changes rules or routes (a network manager, a firewall script)',
+        );
+      }
+    } catch (error) {
+      await steering.tearDown();
+      throw error;
+    }
+    return steering;
+  }
+
+  /** How connection tracking is kept out: `owner`, `plain`, or `off`. */
+  get nftables(): 'owner' | 'plain' | 'off' {
+    return this.#nft?.kind ?? 'off';
+  }
+
+  async #setUp(): Promise<void> {
+    const { tun, mtu } = this.#options;
+    const ipv6 = this.#families.includes(6);
+    const marked = this.#rulesetOptions?.markSource === true;
+    const loose = readSysctl('ipv4/conf/all/rp_filter') !== '0';
+    for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) writeSysctl(path, value);
+    await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${mtu}`, 'multicast', 'off', 'up']);
+    for (const route of this.#routes) await run('ip', route.add);
+    if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
+    for (const rule of this.#rules) await run('ip', rule.add);
+  }
+
+  async #setUpNft(options: RulesetOptions): Promise<void> {
+    const table = await createNftTable(options);
+    this.#nft = table;
+    if (table.reason !== null) {
+      this.#report.warn(`the nftables table cannot be tied to this process, it is refreshed instead: ${table.reason}`);
+    }
+    for (const name of this.#lost) await table.markLost(name);
+    table.onVanished((why) => {
+      if (this.#down || this.#nft !== table) return;
+      this.#nft = undefined;
+      this.#report.warn(`the nftables table vanished and is made again: ${why}`);
+      this.repair().catch((error: unknown) => this.#report.warn(`cannot make it again: ${String(error)}`));
+    });
+  }
+
+  /** @returns what is missing of what was set up; empty when all is in place. */
+  async verify(): Promise<string[]> {
+    const missing: string[] = [];
+    for (const family of this.#families) {
+      const { rules, routes } = await readRouting(family);
+      const ours = rules.filter((rule) => isOurs(rule) && rule.table === String(this.table));
+      for (const { name } of this.#options.links) {
+        if (!ours.some((rule) => rule.iif === name)) missing.push(`IPv${family} rule for ${name}`);
+      }
+      const routed = routes.some(
+        (route) => isOurs(route) && route.table === String(this.table) && route.dst === 'default',
+      );
+      if (!routed) missing.push(`IPv${family} route to ${this.#options.tun}`);
+    }
+    if (this.#rulesetOptions !== undefined && this.#nft === undefined) missing.push('nftables table');
+    return missing;
+  }
+
+  /**
+   * Puts back what somebody else took away: network managers remove rules they do not know when they restart.
+   * @returns what was missing
+   */
+  async repair(): Promise<string[]> {
+    const missing = await this.verify();
+    if (this.#down || missing.length === 0) return [];
+    // Rules first out of the way, so that the order of set-up holds: no traffic enters a half-made detour.
+    for (const step of [...this.#rules, ...this.#routes]) await quietly(step.remove);
+    if (this.#rulesetOptions !== undefined && this.#nft === undefined) await this.#setUpNft(this.#rulesetOptions);
+    await run('ip', ['link', 'set', 'dev', this.#options.tun, 'up']);
+    for (const step of [...this.#routes, ...this.#rules]) await run('ip', step.add);
+    return missing;
+  }
+
+  /** A WAN interface was lost: the router's own resets towards it are suppressed. */
+  async onLinkLost(name: string): Promise<void> {
+    if (!this.#isWan(name) || this.#lost.has(name)) return;
+    this.#lost.add(name);
+    await this.#nft?.markLost(name);
+  }
+
+  /** It is back: suppression ends a little later, when the near side had its chance to speak first. */
+  async onLinkRestored(name: string): Promise<void> {
+    if (!this.#isWan(name) || !this.#lost.delete(name)) return;
+    await this.#nft?.markLost(name, RESTORED_SECONDS);
+  }
+
+  #isWan(name: string): boolean {
+    return this.#options.links.some((link) => link.name === name && link.role === 'wan');
+  }
+
+  /** Takes everything away, and goes on when a part of it is gone already. Safe to call more than once. */
+  async tearDown(): Promise<void> {
+    if (this.#down) return;
+    this.#down = true;
+    for (const rule of this.#rules.toReversed()) await quietly(rule.remove);
+    try {
+      await this.#nft?.remove();
+    } catch (error) {
+      this.#report.warn(`the nftables table could not be removed: ${String(error)}`);
+    }
+    for (const route of this.#routes.toReversed()) await quietly(route.remove);
+    await this.#removeRemains();
+  }
+
+  /** What the commands above did not remove (one of them may have failed) is looked for and removed by listing. */
+  async #removeRemains(): Promise<void> {
+    try {
+      for (const family of this.#families) {
+        const { rules } = await readRouting(family);
+        for (const rule of rules.filter((entry) => isOurs(entry) && entry.table === String(this.table))) {
+          await run('ip', deleteRule(family, rule));
+        }
+      }
+    } catch (error) {
+      this.#report.warn(`rules may be left behind (harmless, removed at the next start): ${String(error)}`);
+    }
+  }
+}
+
+/** Runs a removal whose object may be gone; what matters is checked by listing. */
+async function quietly(args: readonly string[]): Promise<void> {
+  await run('ip', args).catch(() => {});
+}
+
+/** Whether the nftables part is needed, and possible. */
+async function nftWanted(options: SteeringOptions, report: SteeringReport): Promise<boolean> {
+  if (options.connectionTracking === 'off') return false;
+  const odd = options.links.find(({ name }) => !isQuotable(name));
+  if (odd !== undefined) {
+    throw new TcpfreezeError(
+      'INTERFACE_NAME',
+      `nftables cannot name the interface ${odd.name}`,
+      'rename it: ip link set dev OLD name NEW',
+    );
+  }
+  if (await isInstalled('nft')) return true;
+  if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
+  report.warn('nft is not installed; connection tracking is not loaded, so it is not needed now');
+  return false;
+}
+
+/** Words of a rule set that need connection tracking, so that it is switched on already. */
+const TRACKING_WORDS =
+  /\b(masquerade|snat|dnat|redirect|ct (state|status|mark|helper|zone|label|direction|original|reply))\b/;
+
+async function isTrackingActive(): Promise<boolean> {
+  if (legacyTables().includes('nat')) return true;
+  const tables = await run('nft', ['list', 'ruleset']);
+  return TRACKING_WORDS.test(tables) || /xt (match|target) /.test(tables);
+}
+
+/** Tables of the older iptables that are loaded; its rules do not show in nft. */
+function legacyTables(): string[] {
+  try {
+    return readFileSync('/proc/net/ip_tables_names', 'utf8').split('\n');
+  } catch {
+    return [];
+  }
+}
