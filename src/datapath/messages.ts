@@ -1,0 +1,32 @@
+/** What crosses between the main thread and the datapath worker: plain data, by structured clone. */
+import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
+import type { EngineConfig } from '../engine/engine.ts';
+import type { LinkEvent } from '../link/events.ts';
+
+/** Handed to the worker at its start. Descriptors belong to the main thread, which closes them after the worker. */
+export interface WorkerStart {
+  readonly engine: EngineConfig;
+  readonly arenaBytes: number;
+  readonly outboxBytes: number;
+  readonly hugePages: boolean;
+  readonly tunFd: number;
+  readonly netlinkFd: number;
+  readonly wakeFd: number;
+  /** COUNTERS_BYTES bytes. */
+  readonly counters: SharedArrayBuffer;
+  /** One int32: not 0 means that the loop has to end. Set before the process exits, when no message is read any more. */
+  readonly stopFlag: SharedArrayBuffer;
+}
+
+export interface CommandMessage {
+  readonly id: number;
+  readonly command: Command;
+}
+
+export type WorkerMessage =
+  /** Everything is known and packets can flow. */
+  | { readonly kind: 'ready'; readonly degraded: readonly string[] }
+  | { readonly kind: 'reply'; readonly id: number; readonly reply: Reply }
+  | { readonly kind: 'report'; readonly events: readonly EngineEvent[]; readonly links: readonly LinkEvent[] }
+  /** The loop ended by itself: the device disappeared. */
+  | { readonly kind: 'device-gone' };

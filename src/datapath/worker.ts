@@ -1,0 +1,128 @@
+/**
+ * The datapath's thread: makes the memory, the engine and the loop, and runs until told to stop.
+ *
+ * It blocks in the loop, so its own event loop never turns: commands are taken with `receiveMessageOnPort` after the
+ * eventfd woke it, and what it posts reaches the main thread without its help.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { Micros } from '../base/time.ts';
+import type { EngineEvent } from '../engine/commands.ts';
+import { Engine } from '../engine/engine.ts';
+import type { LinkEvent } from '../link/events.ts';
+import { errnoName } from '../native/errno.ts';
+import {
+  addressOf,
+  MADV_HUGEPAGE,
+  madvise,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  POLLNVAL,
+  PollSet,
+  read,
+} from '../native/libc.ts';
+import { Rtnetlink } from '../native/rtnetlink.ts';
+import { monotonicMicros } from './clock.ts';
+import { TunDevice } from './device.ts';
+import { DEVICE_GONE, type LoopHost, READY_COMMANDS, READY_DEVICE, READY_LINKS, runLoop } from './loop.ts';
+import type { CommandMessage, WorkerMessage, WorkerStart } from './messages.ts';
+
+const { start, port } = workerData as { start: WorkerStart; port: MessagePort };
+
+class WorkerHost implements LoopHost {
+  readonly #poll = new PollSet(3);
+  readonly #tun: number;
+  readonly #netlink: number;
+  readonly #wake: number;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #engine: Engine;
+  readonly #stopFlag = new Int32Array(start.stopFlag);
+  /** The eventfd's counter is read here to clear it; its value says nothing. */
+  readonly #wakeCount = new Uint8Array(8);
+  readonly #wakeAddress = addressOf(this.#wakeCount);
+
+  constructor(engine: Engine, rtnetlink: Rtnetlink) {
+    this.#engine = engine;
+    this.#rtnetlink = rtnetlink;
+    this.#tun = this.#poll.add(start.tunFd, POLLIN);
+    this.#netlink = this.#poll.add(start.netlinkFd, POLLIN);
+    this.#wake = this.#poll.add(start.wakeFd, POLLIN);
+  }
+
+  now(): Micros {
+    return monotonicMicros();
+  }
+
+  wait(timeoutMicros: number): number {
+    const count = this.#poll.wait(timeoutMicros);
+    if (count === 0) return 0;
+    // EFAULT or EINVAL: the set itself is wrong. Going on would spin.
+    if (count < 0) throw new Error(`ppoll failed: ${errnoName(count)}`);
+    let ready = 0;
+    const tun = this.#poll.revents(this.#tun);
+    if (tun !== 0) {
+      ready |= (tun & (POLLERR | POLLHUP | POLLNVAL)) !== 0 ? DEVICE_GONE : READY_DEVICE;
+    }
+    // A netlink overrun shows as POLLERR: reading fetches the error and clears it.
+    if (this.#poll.revents(this.#netlink) !== 0) ready |= READY_LINKS;
+    if (this.#poll.revents(this.#wake) !== 0) ready |= READY_COMMANDS;
+    return ready;
+  }
+
+  readLinks(now: Micros, sink: (event: LinkEvent) => void): void {
+    this.#rtnetlink.read(now, sink);
+  }
+
+  pollLinksTimeout(): Micros {
+    return this.#rtnetlink.pollTimeout();
+  }
+
+  linksTimeout(now: Micros): void {
+    this.#rtnetlink.handleTimeout(now);
+  }
+
+  serveCommands(now: Micros): boolean {
+    // Cleared before the messages are taken: one posted afterwards wakes the loop again.
+    read(start.wakeFd, this.#wakeAddress, 8);
+    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
+      const { id, command } = next.message as CommandMessage;
+      post({ kind: 'reply', id, reply: this.#engine.handleCommand(command, now) });
+    }
+    return Atomics.load(this.#stopFlag, 0) === 0;
+  }
+
+  report(events: readonly EngineEvent[], links: readonly LinkEvent[]): void {
+    post({ kind: 'report', events, links });
+  }
+}
+
+function post(message: WorkerMessage): void {
+  port.postMessage(message);
+}
+
+function main(): void {
+  const degraded: string[] = [];
+  const arena = new ArrayBuffer(start.arenaBytes);
+  const outbox = new ArrayBuffer(start.outboxBytes);
+  const counters = new Float64Array(start.counters);
+  if (start.hugePages) {
+    const result = madvise(addressOf(arena), arena.byteLength, MADV_HUGEPAGE);
+    if (result < 0) degraded.push(`the kernel refused huge pages for the arena (${errnoName(result)})`);
+  }
+  const engine = new Engine(start.engine, { arena, outbox, counters });
+  const rtnetlink = new Rtnetlink(start.netlinkFd);
+  const links: LinkEvent[] = [];
+  const complete = rtnetlink.sync(monotonicMicros, (event) => {
+    engine.handleLink(event, monotonicMicros());
+    links.push(event);
+  });
+  if (!complete) degraded.push('the kernel did not list its interfaces and routes within 5 s: they will follow');
+  post({ kind: 'ready', degraded });
+  if (links.length > 0) post({ kind: 'report', events: [], links });
+  const device = new TunDevice(start.tunFd, arena, outbox);
+  const end = runLoop(engine, device, new WorkerHost(engine, rtnetlink), counters);
+  if (end === 'device-gone') post({ kind: 'device-gone' });
+  port.close();
+}
+
+main();
