@@ -1,0 +1,122 @@
+/**
+ * The engine driven exactly as the shell drives it: packets are placed in the arena at `readOffset`, the verdict decides,
+ * then transmits, events and the deadline are polled. Everything that leaves is a copy.
+ */
+
+import { COUNTER_NAMES, type CounterName, readCounters } from '../../src/base/counters.ts';
+import type { Micros } from '../../src/base/time.ts';
+import type { Command, EngineEvent, FlowSnapshot, Reply } from '../../src/engine/commands.ts';
+import { Engine, type EngineConfig, FORWARD, READ_MAX } from '../../src/engine/engine.ts';
+import type { LinkEvent } from '../../src/link/events.ts';
+
+export const GATEWAY: EngineConfig = {
+  ports: [
+    { name: 'lan0', role: 'lan' },
+    { name: 'wan0', role: 'wan' },
+  ],
+  vnetHeaderLength: 0,
+  gso: false,
+  maxFlows: 256,
+  custodyBytesPerFlow: 4 * 1024 * 1024,
+  custodyBytesTotal: 16 * 1024 * 1024,
+  freezing: true,
+  hashKey: [0x1234_5678, 0x0bad_cafe],
+  seed: 1,
+};
+
+/** Smallest arena that the engine promises to work with, and a comfortable one. */
+export const ARENA_MIN = 4 * READ_MAX;
+export const ARENA = 4 * 1024 * 1024;
+
+export class Gateway {
+  readonly engine: Engine;
+  readonly events: EngineEvent[] = [];
+  readonly counters: Float64Array = new Float64Array(COUNTER_NAMES.length);
+  /** FNV-1a over everything that left, with its time: two runs can be compared by it. */
+  digest = 0x811c_9dc5;
+  /** Packets that came out changed or were not forwarded; for the invariant of a gateway that may not freeze. */
+  altered = 0;
+
+  readonly #arena: Uint8Array;
+  readonly #outbox: Uint8Array;
+  readonly #vnetLength: 0 | 10;
+  readonly #emit: (bytes: Uint8Array, synthesized: boolean) => void;
+
+  constructor(config: EngineConfig, arenaBytes: number, emit: (bytes: Uint8Array, synthesized: boolean) => void) {
+    const arena = new ArrayBuffer(arenaBytes);
+    const outbox = new ArrayBuffer(1024 * 1024);
+    this.#arena = new Uint8Array(arena);
+    this.#outbox = new Uint8Array(outbox);
+    this.#vnetLength = config.vnetHeaderLength;
+    this.#emit = emit;
+    this.engine = new Engine(config, { arena, outbox, counters: this.counters });
+  }
+
+  get vnetLength(): 0 | 10 {
+    return this.#vnetLength;
+  }
+
+  packet(bytes: Uint8Array, now: Micros): void {
+    const at = this.engine.readOffset;
+    if (at < 0 || at + READ_MAX > this.#arena.length) throw new Error(`readOffset ${at} leaves no room for a read`);
+    this.#arena.set(bytes, at);
+    const verdict = this.engine.handlePacket(at, bytes.length, now);
+    if (verdict === FORWARD) {
+      const copy = this.#arena.slice(at, at + bytes.length);
+      if (!copy.every((byte, index) => byte === bytes[index])) this.altered++;
+      this.#out(copy, false, now);
+    } else this.altered++;
+    this.drain(now);
+  }
+
+  link(event: LinkEvent, now: Micros): void {
+    this.engine.handleLink(event, now);
+    this.drain(now);
+  }
+
+  command(command: Command, now: Micros): Reply {
+    const reply = this.engine.handleCommand(command, now);
+    this.drain(now);
+    return reply;
+  }
+
+  timeout(now: Micros): void {
+    this.engine.handleTimeout(now);
+    this.drain(now);
+  }
+
+  deadline(): Micros {
+    return this.engine.pollTimeout();
+  }
+
+  drain(now: Micros): void {
+    for (let turns = 0; ; turns++) {
+      if (turns > 100_000) throw new Error('pollTransmit never ends');
+      const length = this.engine.pollTransmit();
+      if (length === 0) break;
+      const at = this.engine.transmitOffset;
+      this.#out(this.#outbox.slice(at, at + length), true, now);
+    }
+    for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent()) {
+      this.events.push(event);
+    }
+  }
+
+  flows(now: Micros): readonly FlowSnapshot[] {
+    const reply = this.engine.handleCommand({ kind: 'flows', frozenOnly: false }, now);
+    return reply.kind === 'flows' ? reply.flows : [];
+  }
+
+  counter(name: CounterName): number {
+    return readCounters(this.counters)[name];
+  }
+
+  #out(bytes: Uint8Array, synthesized: boolean, now: Micros): void {
+    let hash = this.digest ^ (now | 0);
+    for (let index = 0; index < bytes.length; index += index < 80 ? 1 : 61) {
+      hash = Math.imul(hash ^ bytes[index]!, 0x0100_0193);
+    }
+    this.digest = hash;
+    this.#emit(bytes, synthesized);
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The simulated network: endpoints on a LAN wire and on a WAN wire, the engine between them (or a plain wire where there
+ * is none), and a clock that jumps. One seed describes a run completely.
+ */
+import { Prng } from '../../src/base/prng.ts';
+import { type Micros, NEVER } from '../../src/base/time.ts';
+import type { EngineConfig } from '../../src/engine/engine.ts';
+import { Endpoint } from './endpoint.ts';
+import type { EndpointConfig } from './endpoint-config.ts';
+import { addresses, cutEvents, type LossKind, restoreEvents, startEvents } from './events.ts';
+import { Gateway } from './gateway.ts';
+import { judge } from './observer.ts';
+import { EventQueue } from './queue.ts';
+import { cutSuperPacket } from './segmenter.ts';
+import { type SimPacket, Wire, type WireConfig } from './wire.ts';
+
+export type Side = 'lan' | 'wan';
+
+export interface FlowConfig {
+  readonly lan: Partial<EndpointConfig>;
+  readonly wan: Partial<EndpointConfig>;
+  readonly family: 4 | 6;
+  /** Host numbers, so that flows can share hosts. */
+  readonly lanHost: number;
+  readonly wanHost: number;
+  readonly lanPort: number;
+  readonly wanPort: number;
+  /** Which side opens. */
+  readonly opener: Side;
+}
+
+export interface NetworkConfig {
+  readonly seed: number;
+  readonly lan: WireConfig;
+  readonly wan: WireConfig;
+  /** Null: no gateway, the wires are simply joined. */
+  readonly engine: EngineConfig | null;
+  readonly arenaBytes: number;
+  /** Probability that the engine's `handleTimeout` is called early, twice, or both after a packet (invariant 7). */
+  readonly extraTimeouts: number;
+  readonly base: Omit<EndpointConfig, 'name' | 'addresses' | 'port' | 'peerPort' | 'active'>;
+}
+
+export interface SimFlow {
+  readonly lan: Endpoint;
+  readonly wan: Endpoint;
+}
+
+interface Place {
+  readonly endpoint: Endpoint;
+  readonly side: Side;
+  readonly flow: SimFlow;
+  wakeAt: Micros;
+}
+
+export class Network {
+  readonly queue: EventQueue = new EventQueue();
+  readonly prng: Prng;
+  readonly gateway: Gateway | null;
+  readonly flows: SimFlow[] = [];
+  readonly violations: string[] = [];
+  /** Called with every packet that is delivered to an endpoint or leaves one; for stories and traces. */
+  tap: ((where: string, packet: SimPacket, now: Micros) => void) | null = null;
+  /** From endpoint to gateway and back, by side. */
+  readonly wires: Record<`${Side}${'In' | 'Out'}`, Wire>;
+
+  readonly #config: NetworkConfig;
+  readonly #places = new Map<string, Place>();
+  /** A generator of its own, so that extra calls do not shift the losses of a run. */
+  readonly #extra: Prng;
+  #timerAt: Micros = NEVER;
+
+  constructor(config: NetworkConfig) {
+    this.#config = config;
+    this.prng = new Prng(config.seed);
+    this.#extra = new Prng(config.seed + 1);
+    this.gateway =
+      config.engine === null
+        ? null
+        : new Gateway(config.engine, config.arenaBytes, (bytes, synthesized) => this.#fromGateway(bytes, synthesized));
+    const wire = (side: WireConfig, deliver: (packet: SimPacket) => void): Wire =>
+      new Wire(side, this.queue, this.prng, deliver);
+    this.wires = {
+      lanIn: wire(config.lan, (packet) => this.#toGateway(packet)),
+      lanOut: wire(config.lan, (packet) => this.#toEndpoint(packet)),
+      wanIn: wire(config.wan, (packet) => this.#toGateway(packet)),
+      wanOut: wire(config.wan, (packet) => this.#toEndpoint(packet)),
+    };
+    for (const event of startEvents()) this.gateway?.link(event, 0);
+    this.#armGateway();
+  }
+
+  get now(): Micros {
+    return this.queue.now;
+  }
+
+  get vnetLength(): 0 | 10 {
+    return this.gateway?.vnetLength ?? 0;
+  }
+
+  addFlow(config: FlowConfig): SimFlow {
+    const { base } = this.#config;
+    const make = (side: Side): Endpoint => {
+      const own = side === 'lan' ? config.lan : config.wan;
+      const endpoint = new Endpoint({
+        ...base,
+        ...own,
+        family: config.family,
+        name: `${side}${this.flows.length}`,
+        vnetLength: this.vnetLength,
+        addresses: addresses(config.family, side, config.lanHost, config.wanHost),
+        port: side === 'lan' ? config.lanPort : config.wanPort,
+        peerPort: side === 'lan' ? config.wanPort : config.lanPort,
+        active: config.opener === side,
+      });
+      return endpoint;
+    };
+    const flow = { lan: make('lan'), wan: make('wan') };
+    this.flows.push(flow);
+    for (const side of ['lan', 'wan'] as const) {
+      const endpoint = flow[side];
+      const place: Place = { endpoint, side, flow, wakeAt: NEVER };
+      this.#places.set(this.#key(endpoint.config.addresses, endpoint.config.port, endpoint.config.peerPort), place);
+      this.#settle(place);
+    }
+    return flow;
+  }
+
+  /** The side's link stops carrying packets; the gateway learns of it as `kind` says, `after` later. */
+  cut(side: Side, kind: LossKind, after: Micros): void {
+    this.wires[`${side}In`].cut();
+    this.wires[`${side}Out`].cut();
+    if (kind === 'none') return;
+    this.queue.schedule(this.now + after, () => {
+      for (const step of cutEvents(side, kind)) this.#tell(step);
+    });
+  }
+
+  /** The link is back; packets pass `settling` later than the gateway hears of it (negative: earlier). */
+  restore(side: Side, kind: LossKind, settling: Micros): void {
+    this.queue.schedule(this.now + Math.max(0, settling), () => {
+      this.wires[`${side}In`].restore();
+      this.wires[`${side}Out`].restore();
+    });
+    this.queue.schedule(this.now + Math.max(0, -settling), () => {
+      for (const step of restoreEvents(side, kind)) this.#tell(step);
+    });
+  }
+
+  at(when: Micros, run: () => void): void {
+    this.queue.schedule(when, run);
+  }
+
+  /** Let time pass until `done` says so, nothing is left to happen, or `limit` is reached. Returns whether it was done. */
+  run(limit: Micros, done: () => boolean = () => false): boolean {
+    let steps = 0;
+    while (this.queue.nextAt() <= limit) {
+      this.queue.step();
+      if (++steps > 5_000_000) throw new Error(`more than ${steps} steps by ${this.now} us: something spins`);
+      if (done()) return true;
+    }
+    return done();
+  }
+
+  /** Everything wrong so far, the endpoints' own findings included. */
+  complaints(): string[] {
+    return [...this.violations, ...this.flows.flatMap((flow) => [...flow.lan.violations, ...flow.wan.violations])];
+  }
+
+  #tell(step: ReturnType<typeof cutEvents>[number]): void {
+    const { gateway } = this;
+    if (gateway === null) return;
+    if (step.kind === 'command') {
+      const reply = gateway.command(step.command, this.now);
+      if (reply.kind === 'refused')
+        this.violations.push(`${this.now} us: ${step.command.kind} refused: ${reply.message}`);
+    } else gateway.link(step.event, this.now);
+    this.#armGateway();
+  }
+
+  #key(words: Int32Array, port: number, peerPort: number): string {
+    return `${words.join(',')} ${port} ${peerPort}`;
+  }
+
+  #settle(place: Place): void {
+    const { endpoint, side } = place;
+    for (let bytes = endpoint.output.shift(); bytes !== undefined; bytes = endpoint.output.shift()) {
+      const packet = { bytes, synthesized: false };
+      this.tap?.(`${endpoint.config.name} >`, packet, this.now);
+      this.wires[`${side}In`].send(packet);
+    }
+    const deadline = endpoint.deadline();
+    if (deadline >= place.wakeAt) return;
+    place.wakeAt = deadline;
+    this.queue.schedule(deadline, () => {
+      if (place.wakeAt !== deadline) return;
+      place.wakeAt = NEVER;
+      if (endpoint.deadline() <= this.now) endpoint.handleTimeout(this.now);
+      this.#settle(place);
+    });
+  }
+
+  #toGateway(packet: SimPacket): void {
+    const { gateway } = this;
+    if (gateway === null) {
+      this.#route(packet);
+      return;
+    }
+    gateway.packet(packet.bytes, this.now);
+    if (this.#config.extraTimeouts > 0 && this.#extra.nextFloat() < this.#config.extraTimeouts) {
+      gateway.timeout(this.now);
+      if (this.#extra.nextBelow(2) === 0) gateway.timeout(this.now);
+    }
+    this.#armGateway();
+  }
+
+  #armGateway(): void {
+    const { gateway } = this;
+    if (gateway === null) return;
+    const deadline = gateway.deadline();
+    if (deadline >= this.#timerAt) return;
+    const at = Math.max(deadline, this.now);
+    this.#timerAt = at;
+    this.queue.schedule(at, () => {
+      if (this.#timerAt !== at) return;
+      this.#timerAt = NEVER;
+      if (gateway.deadline() <= this.now) gateway.timeout(this.now);
+      this.#armGateway();
+    });
+  }
+
+  #fromGateway(bytes: Uint8Array, synthesized: boolean): void {
+    const place = this.#find(bytes);
+    if (place !== undefined) {
+      const from = place.side === 'lan' ? place.flow.wan : place.flow.lan;
+      const custody = (): number => this.#custodyOf(place.flow);
+      const found = judge(bytes, this.vnetLength, { to: place.endpoint, from, synthesized, custody }, this.now);
+      if (this.violations.length < 20) this.violations.push(...found);
+    }
+    for (const piece of cutSuperPacket(bytes, this.vnetLength)) this.#route({ bytes: piece, synthesized });
+  }
+
+  #custodyOf(flow: SimFlow): number {
+    const port = `:${flow.lan.config.port}`;
+    const peer = `:${flow.wan.config.port}`;
+    for (const snapshot of this.gateway?.flows(this.now) ?? []) {
+      const ends = [snapshot.originator, snapshot.responder];
+      if (ends.some((end) => end.endsWith(port)) && ends.some((end) => end.endsWith(peer)))
+        return snapshot.custodyBytes;
+    }
+    return 0;
+  }
+
+  #route(packet: SimPacket): void {
+    const place = this.#find(packet.bytes);
+    if (place === undefined) this.violations.push(`${this.now} us: a packet that leads nowhere`);
+    else this.wires[`${place.side}Out`].send(packet);
+  }
+
+  #toEndpoint(packet: SimPacket): void {
+    const place = this.#find(packet.bytes);
+    if (place === undefined) {
+      this.violations.push(`${this.now} us: a packet for a connection that does not exist`);
+      return;
+    }
+    this.tap?.(`> ${place.endpoint.config.name}`, packet, this.now);
+    const strict = packet.synthesized && this.wires[`${place.side}Out`].keepsOrder;
+    place.endpoint.handlePacket(packet.bytes, strict, this.now);
+    this.#settle(place);
+  }
+
+  /** The endpoint that a packet, or the packet quoted by an ICMP message, belongs to. */
+  #find(bytes: Uint8Array): Place | undefined {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const at = this.vnetLength;
+    const isV4 = view.getUint8(at) >>> 4 === 4;
+    const header = isV4 ? 20 : 40;
+    const protocol = view.getUint8(at + (isV4 ? 9 : 6));
+    const isError = protocol !== 6;
+    // An error goes to who sent the quoted packet; a segment to its destination.
+    const inner = isError ? at + header + 8 : at;
+    const words = new Int32Array(8);
+    const count = isV4 ? 1 : 4;
+    const src = inner + (isV4 ? 12 : 8);
+    const dst = src + 4 * count;
+    for (let word = 0; word < count; word++) {
+      words[(isError ? 0 : 4) + word] = view.getInt32(src + 4 * word);
+      words[(isError ? 4 : 0) + word] = view.getInt32(dst + 4 * word);
+    }
+    const ports = [view.getUint16(inner + header), view.getUint16(inner + header + 2)] as const;
+    return isError
+      ? this.#places.get(this.#key(words, ports[0], ports[1]))
+      : this.#places.get(this.#key(words, ports[1], ports[0]));
+  }
+}
