@@ -1,0 +1,115 @@
+#!/usr/bin/env node
+/**
+ * The command `tcpfreeze`. Exit codes: 0 done; 1 it failed, and one line on standard error says why and what to do;
+ * 2 wrong usage.
+ */
+import { type Command, CommanderError, Option, program } from 'commander';
+import { TcpfreezeError } from './base/errors.ts';
+import { act, events, flows, status } from './cli/ask.ts';
+import { doctor } from './cli/doctor.ts';
+import { durationOption, interfacesOption } from './cli/options.ts';
+import { run } from './cli/run.ts';
+import { packageVersion } from './control/version.ts';
+import { LOG_LEVELS } from './policy/policy.ts';
+
+const JSON_OPTION = ['--json', 'print JSON'] as const;
+
+function controlOption(command: Command): Command {
+  return command.option(
+    '--control <path>',
+    'control socket (default: $TCPFREEZE_CONTROL, else /run/tcpfreeze/control.sock)',
+  );
+}
+
+function selectorOptions(command: Command): Command {
+  const others = (name: string): string[] => ['link', 'host', 'prefix', 'flow'].filter((other) => other !== name);
+  return command
+    .addOption(new Option('--link <interface>', 'what passes this interface').conflicts(others('link')))
+    .addOption(new Option('--host <address>', 'what has this endpoint').conflicts(others('host')))
+    .addOption(new Option('--prefix <cidr>', 'what has an endpoint in this prefix').conflicts(others('prefix')))
+    .addOption(new Option('--flow <id>', 'one flow, as listed by flows').conflicts(others('flow')));
+}
+
+// Before the commands are made: they inherit it.
+program
+  .name('tcpfreeze')
+  .description('A TCP freeze gateway: connections wait out a lost link and resume at full speed when it returns.')
+  .version(packageVersion())
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tcpfreeze: ')) });
+
+controlOption(program.command('run').description('run the gateway in the foreground until SIGTERM or SIGINT'))
+  .option('--lan <interfaces>', 'interfaces towards the hosts, separated by commas', interfacesOption)
+  .option('--wan <interfaces>', 'interfaces towards the rest of the world, separated by commas', interfacesOption)
+  .option('--config <file>', 'configuration (YAML); flags override it')
+  .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LOG_LEVELS))
+  .option('--no-steering', 'bring up the TUN device only, change no rules and routes')
+  .action(run);
+
+controlOption(program.command('status').description('links and verdicts, flows by phase, custody, counters'))
+  .option(...JSON_OPTION)
+  .action(status);
+
+controlOption(program.command('flows').description('the connections that are tracked'))
+  .option(...JSON_OPTION)
+  .option('--frozen', 'frozen ones only')
+  .action(flows);
+
+controlOption(program.command('events').description('what happened'))
+  .option('--json', 'print JSON, one event per line')
+  .option('--follow', 'go on with what happens from now on')
+  .action(events);
+
+controlOption(
+  selectorOptions(
+    program.command('freeze').description('treat a link, host, prefix or flow as lost (none named: all)'),
+  ),
+)
+  .option('--lead <duration>', 'drain for this long first, while the link still works', durationOption)
+  .option('--for <duration>', 'resume by itself after this long', durationOption)
+  .option(...JSON_OPTION)
+  .action((flags) => act('freeze', flags));
+
+controlOption(selectorOptions(program.command('resume').description('release an earlier freeze')))
+  .option(...JSON_OPTION)
+  .action((flags) => act('resume', flags));
+
+controlOption(program.command('abort').description('end connections now: RST to both ends'))
+  .addOption(new Option('--flow <id>', 'one flow, as listed by flows').conflicts('host'))
+  .addOption(new Option('--host <address>', 'all flows with this endpoint'))
+  .option(...JSON_OPTION)
+  .action((flags, command: Command) => {
+    if (flags.flow === undefined && flags.host === undefined)
+      command.error('error: name what to end: --flow ID or --host IP');
+    return act('abort', flags);
+  });
+
+program
+  .command('doctor')
+  .description('what this machine lacks, with the command that mends it')
+  .option('--config <file>', 'check this configuration, too')
+  .option(...JSON_OPTION)
+  .action(doctor);
+
+async function main(): Promise<number> {
+  try {
+    await program.parseAsync();
+    return typeof process.exitCode === 'number' ? process.exitCode : 0;
+  } catch (error) {
+    // Commander has printed its message, the help or the version already; its only failures are those of usage.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof TcpfreezeError) {
+      process.stderr.write(`tcpfreeze: ${error.line()}\n`);
+      return error.exitCode;
+    }
+    process.stderr.write(`tcpfreeze: ${error instanceof Error ? error.stack : String(error)}\n`);
+    return 1;
+  }
+}
+
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+});
+
+process.exitCode = await main();

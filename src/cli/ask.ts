@@ -1,0 +1,40 @@
+/** The commands that talk to a running gateway. */
+import type { Action, ActionJson } from '../control/api.ts';
+import { ControlClient } from '../control/client.ts';
+import { controlPath } from '../control/socket.ts';
+import { eventText, flowsText, statusText } from './show.ts';
+
+export interface AskFlags {
+  readonly control?: string;
+  readonly json?: boolean;
+}
+
+function client(flags: AskFlags): ControlClient {
+  return new ControlClient(controlPath(flags.control));
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export async function status(flags: AskFlags): Promise<void> {
+  const answer = await client(flags).status();
+  print(flags.json === true ? JSON.stringify(answer) : statusText(answer, Date.now()));
+}
+
+export async function flows(flags: AskFlags & { readonly frozen?: boolean }): Promise<void> {
+  const answer = await client(flags).flows(flags.frozen === true);
+  print(flags.json === true ? JSON.stringify(answer) : flowsText(answer, Date.now()));
+}
+
+export async function events(flags: AskFlags & { readonly follow?: boolean }): Promise<void> {
+  for await (const event of client(flags).events(flags.follow === true)) {
+    print(flags.json === true ? JSON.stringify(event) : eventText(event));
+  }
+}
+
+export async function act(action: Action, flags: AskFlags & ActionJson): Promise<void> {
+  const { control: _control, json: _json, ...body } = flags;
+  const answer = await client(flags).act(action, body);
+  print(flags.json === true ? JSON.stringify(answer) : answer.message);
+}

@@ -1,0 +1,98 @@
+/**
+ * The place of the control socket, and whether somebody is already listening there.
+ */
+import { chmodSync, existsSync, lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { TcpfreezeError } from '../base/errors.ts';
+
+export const DEFAULT_CONTROL_PATH = '/run/tcpfreeze/control.sock';
+
+/** Read and write for the owner and the group: whoever may write here may end connections. */
+const SOCKET_MODE = 0o660;
+
+/** @param given by `--control` or the configuration; else TCPFREEZE_CONTROL, else the default */
+export function controlPath(given: string | null | undefined): string {
+  const fromEnvironment = process.env.TCPFREEZE_CONTROL;
+  return given ?? (fromEnvironment === undefined || fromEnvironment === '' ? DEFAULT_CONTROL_PATH : fromEnvironment);
+}
+
+/**
+ * Makes sure that nobody listens at the path; a socket file that nobody listens at any more is removed.
+ * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH
+ */
+export async function assertSocketFree(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  if (!lstatSync(path).isSocket()) {
+    throw new TcpfreezeError('CONTROL_PATH', `${path} exists and is no socket`, 'choose another path with --control');
+  }
+  if (await isListening(path)) {
+    throw new TcpfreezeError(
+      'ALREADY_RUNNING',
+      `another tcpfreeze is already running with the control socket ${path}`,
+      'stop it first, or choose another path with --control',
+    );
+  }
+}
+
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
+      // The backlog is full: somebody is there, only slow.
+      else if (error.code === 'EAGAIN') resolve(true);
+      else reject(pathError(path, error));
+    });
+  });
+}
+
+/**
+ * Binds a server to the path and makes the directory it needs.
+ * @returns the function that removes what was made; the server itself is closed by its owner
+ * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH
+ */
+export async function listenAt(server: Server, path: string): Promise<() => void> {
+  await assertSocketFree(path);
+  let made: string | undefined;
+  try {
+    made = mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    if (existsSync(path)) unlinkSync(path);
+  } catch (error) {
+    throw pathError(path, error as NodeJS.ErrnoException);
+  }
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(pathError(path, error)));
+    server.listen(path, resolve);
+    // Bound synchronously, served only from the next turn on: nobody connects in between.
+    if (existsSync(path)) chmodSync(path, SOCKET_MODE);
+  });
+  return () => {
+    if (existsSync(path)) unlinkSync(path);
+    if (made !== undefined && made === dirname(path)) rmdirQuietly(made);
+  };
+}
+
+function rmdirQuietly(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // Not empty: somebody else uses it.
+  }
+}
+
+function pathError(path: string, error: NodeJS.ErrnoException): TcpfreezeError {
+  const reason = error.code === 'EINVAL' ? 'the path is too long for a Unix socket' : (error.code ?? error.message);
+  return new TcpfreezeError(
+    'CONTROL_PATH',
+    `the control socket ${path} cannot be used: ${reason}`,
+    'choose another path with --control, or run as root',
+    1,
+    error,
+  );
+}

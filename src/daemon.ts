@@ -1,0 +1,328 @@
+/**
+ * The gateway as a process: checks the machine, starts the datapath, steers traffic into it, serves the control
+ * socket, restarts a datapath that failed, and undoes everything in reverse when it is told to end. Wiring only.
+ */
+import { randomBytes } from 'node:crypto';
+import { TcpfreezeError } from './base/errors.ts';
+import {
+  type Action,
+  accepted,
+  type DoneJson,
+  type FlowJson,
+  type StatusJson,
+  toCommand,
+  toFlowJson,
+  toLinkJson,
+} from './control/api.ts';
+import { ControlServer, type ControlTarget } from './control/control.ts';
+import { EventHistory, toEventJson } from './control/history.ts';
+import type { Log } from './control/log.ts';
+import { assertSocketFree } from './control/socket.ts';
+import { packageVersion } from './control/version.ts';
+import { Datapath } from './datapath/datapath.ts';
+import type { EngineEvent } from './engine/commands.ts';
+import type { LinkEvent } from './link/events.ts';
+import type { GatewayConfig } from './policy/policy.ts';
+import { isInstalled, missingProgram } from './steering/command.ts';
+import { assertCapable, assertTunDevice, findInterfaces } from './steering/machine.ts';
+import { Steering } from './steering/steering.ts';
+import { readSysctl } from './steering/sysctl.ts';
+
+/** Pauses before a failed datapath is started again; the last one repeats. */
+const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
+
+/** Failures in a row after which it is given up; a datapath that ran this long counts as recovered. */
+const RESTARTS_AT_MOST = 12;
+const RECOVERED_MILLIS = 60_000;
+
+/** How often the rules and routes are looked after; three runs of `ip`, a few milliseconds of processor time. */
+const VERIFY_MILLIS = 30_000;
+
+export interface DaemonOptions {
+  readonly config: GatewayConfig;
+  /** Path of the control socket. */
+  readonly control: string;
+  /** False: the TUN device comes up without traffic, and whoever started the gateway steers. */
+  readonly steering: boolean;
+}
+
+/** What runs while the datapath runs, and has to be made anew with it. */
+interface Running {
+  readonly datapath: Datapath;
+  readonly steering: Steering | undefined;
+  readonly since: number;
+}
+
+export class Daemon implements ControlTarget {
+  readonly history = new EventHistory();
+  /** Settles when the gateway ended by itself; never when `stop` ended it. */
+  readonly failed: Promise<TcpfreezeError>;
+
+  readonly #options: DaemonOptions;
+  readonly #log: Log;
+  readonly #startedAt = Date.now();
+  #running: Running | undefined;
+  #server: ControlServer | undefined;
+  #stopping = false;
+  #pause: { readonly timer: NodeJS.Timeout; readonly end: () => void } | undefined;
+  #supervised: Promise<void> = Promise.resolve();
+  #verifyTimer: NodeJS.Timeout | undefined;
+  #fail: (error: TcpfreezeError) => void = () => {};
+
+  private constructor(options: DaemonOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+  }
+
+  /**
+   * Starts the gateway; packets flow when this resolves.
+   * @throws TcpfreezeError with everything undone that had been done
+   */
+  static async start(options: DaemonOptions, log: Log): Promise<Daemon> {
+    await check(options);
+    const daemon = new Daemon(options, log);
+    try {
+      daemon.#running = await daemon.#begin();
+      daemon.#server = await ControlServer.listen(options.control, daemon);
+    } catch (error) {
+      await daemon.stop();
+      throw error;
+    }
+    daemon.#supervised = daemon.#supervise(daemon.#running);
+    if (options.steering) {
+      daemon.#verifyTimer = setInterval(() => void daemon.#lookAfterSteering(), VERIFY_MILLIS);
+    }
+    daemon.#sayReady(daemon.#running);
+    return daemon;
+  }
+
+  /** Undoes everything in reverse. Safe to call more than once. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#verifyTimer);
+    this.#pause?.end();
+    await this.#server?.close();
+    this.#server = undefined;
+    await this.#supervisedOrRunningDown();
+  }
+
+  async #supervisedOrRunningDown(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    if (running !== undefined) await this.#end(running);
+    await this.#supervised;
+  }
+
+  async #begin(): Promise<Running> {
+    const { config } = this.#options;
+    const interfaces = await findInterfaces(config.links.map((link) => link.name));
+    const words = new Uint32Array(Uint8Array.from(randomBytes(12)).buffer);
+    const datapath = await Datapath.start({
+      tun: { name: config.steering.tun },
+      engine: {
+        ports: config.links,
+        maxFlows: config.limits.maxFlows,
+        custodyBytesPerFlow: config.limits.custodyBytesPerFlow,
+        custodyBytesTotal: config.limits.custodyBytes,
+        freezing: true,
+        hashKey: [words[0]!, words[1]!],
+        seed: words[2]!,
+      },
+      arenaBytes: config.limits.arenaBytes,
+    });
+    for (const reason of datapath.degraded) this.#log.warn({ tun: datapath.tunName }, `degraded: ${reason}`);
+    try {
+      const mtu = Math.max(...interfaces.map((found) => found.mtu));
+      const steering = this.#options.steering ? await this.#steer(datapath.tunName, mtu) : undefined;
+      const running = { datapath, steering, since: Date.now() };
+      datapath.onEvents((events) => this.#take(datapath, events));
+      if (steering !== undefined) followLinks(datapath, steering, this.#log);
+      return running;
+    } catch (error) {
+      await datapath.stop();
+      throw error;
+    }
+  }
+
+  #steer(tun: string, mtu: number): Promise<Steering> {
+    const { links, steering } = this.#options.config;
+    return Steering.setUp(
+      { ...steering, tun, mtu, links },
+      { info: (message) => this.#log.info({}, message), warn: (message) => this.#log.warn({}, message) },
+    );
+  }
+
+  async #end({ datapath, steering }: Running): Promise<void> {
+    await steering?.tearDown();
+    await datapath.stop();
+  }
+
+  /** Starts the datapath again whenever it failed, until `stop`. Traffic takes the kernel's way meanwhile. */
+  async #supervise(first: Running): Promise<void> {
+    let running = first;
+    let failures = 0;
+    while (!this.#stopping) {
+      const { reason } = await running.datapath.exited;
+      if (this.#stopping) return;
+      this.#running = undefined;
+      this.#say(
+        'datapath-failed',
+        `the datapath failed, traffic takes the kernel's way: ${reason?.message ?? 'it ended'}`,
+        reason,
+      );
+      await running.steering?.tearDown();
+      failures = Date.now() - running.since >= RECOVERED_MILLIS ? 1 : failures + 1;
+      const next = await this.#restart(failures);
+      if (next === undefined) return;
+      running = next;
+    }
+  }
+
+  async #restart(failuresBefore: number): Promise<Running | undefined> {
+    for (let failures = failuresBefore; !this.#stopping; failures += 1) {
+      if (failures > RESTARTS_AT_MOST) {
+        this.#fail(
+          new TcpfreezeError(
+            'DATAPATH_FAILED',
+            `the datapath failed ${RESTARTS_AT_MOST} times in a row`,
+            'see the log',
+          ),
+        );
+        return undefined;
+      }
+      await this.#wait(RESTART_PAUSES_MILLIS[Math.min(failures, RESTART_PAUSES_MILLIS.length) - 1]!);
+      if (this.#stopping) return undefined;
+      try {
+        const running = await this.#begin();
+        if (this.#stopping) {
+          await this.#end(running);
+          return undefined;
+        }
+        this.#running = running;
+        this.#say('datapath-restarted', 'the datapath runs again');
+        this.#sayReady(running);
+        return running;
+      } catch (error) {
+        this.#say(
+          'datapath-failed',
+          `the datapath cannot be started again: ${(error as Error).message}`,
+          error as Error,
+        );
+      }
+    }
+    return undefined;
+  }
+
+  #wait(millis: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#pause = undefined;
+        resolve();
+      };
+      const timer = setTimeout(end, millis);
+      this.#pause = { timer, end };
+    });
+  }
+
+  async #lookAfterSteering(): Promise<void> {
+    try {
+      const missing = (await this.#running?.steering?.repair()) ?? [];
+      if (missing.length > 0)
+        this.#say('steering-repaired', `somebody removed, and it was put back: ${missing.join(', ')}`);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the steering could not be looked after');
+    }
+  }
+
+  #sayReady({ datapath, steering }: Running): void {
+    const detour =
+      steering === undefined ? {} : { table: steering.table, priority: steering.priority, nftables: steering.nftables };
+    this.#log.info({ tun: datapath.tunName, control: this.#options.control, ...detour }, 'ready');
+  }
+
+  /** An event of the shell's own. */
+  #say(name: string, message: string, error?: Error): void {
+    if (error === undefined) this.#log.info({ event: name }, message);
+    else this.#log.error({ event: name, err: error }, message);
+    this.history.record(toEventJson({ name, message }, new Date()));
+  }
+
+  #take(datapath: Datapath, events: readonly EngineEvent[]): void {
+    for (const event of events) {
+      const json = toEventJson(event, datapath.toDate(event.at));
+      this.history.record(json);
+      const { time: _time, message, name, ...fields } = json;
+      // Links concern everybody; what happens to single flows would fill the log of a busy gateway.
+      if (event.flow === undefined) this.#log.info({ event: name, ...fields }, message);
+      else this.#log.debug({ event: name, ...fields }, message);
+    }
+  }
+
+  #datapath(): Datapath {
+    if (this.#running !== undefined) return this.#running.datapath;
+    throw new TcpfreezeError('DATAPATH_ENDED', 'the datapath is being restarted', 'try again in a moment');
+  }
+
+  async status(): Promise<StatusJson> {
+    const datapath = this.#datapath();
+    const { links, flows, custodyBytes } = accepted(await datapath.command({ kind: 'status' }), 'status');
+    return {
+      version: packageVersion(),
+      uptime: (Date.now() - this.#startedAt) / 1_000,
+      tun: datapath.tunName,
+      links: links.map((link) => toLinkJson(link, (at) => datapath.toDate(at))),
+      flows,
+      custodyBytes,
+      counters: datapath.counters(),
+    };
+  }
+
+  async flows(frozenOnly: boolean): Promise<FlowJson[]> {
+    const datapath = this.#datapath();
+    const { flows } = accepted(await datapath.command({ kind: 'flows', frozenOnly }), 'flows');
+    return flows.map((flow) => toFlowJson(flow, (at) => datapath.toDate(at)));
+  }
+
+  async act(action: Action, body: unknown): Promise<DoneJson> {
+    const { flows, message } = accepted(await this.#datapath().command(toCommand(action, body)), 'done');
+    return { flows, message };
+  }
+}
+
+/**
+ * Everything that can be known before anything is changed.
+ * @throws TcpfreezeError the first thing that is wrong
+ */
+async function check(options: DaemonOptions): Promise<void> {
+  const { config, control } = options;
+  assertCapable();
+  assertTunDevice();
+  if (!(await isInstalled('ip'))) throw missingProgram('ip');
+  if (options.steering && config.steering.connectionTracking === 'auto' && !(await isInstalled('nft'))) {
+    if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
+  }
+  await findInterfaces(config.links.map((link) => link.name));
+  await assertSocketFree(control);
+}
+
+/** Tells the steering which WAN links are gone, by what the kernel says of their interfaces. */
+function followLinks(datapath: Datapath, steering: Steering, log: Log): void {
+  // One after another: the order of loss and return must not be turned round.
+  let queue: Promise<void> = Promise.resolve();
+  const enqueue = (work: () => Promise<void>): void => {
+    queue = queue.then(work).catch((error: unknown) => log.warn({ err: error }, 'resets could not be suppressed'));
+  };
+  datapath.onLinkEvents((events: readonly LinkEvent[]) => {
+    for (const event of events) {
+      if (event.kind === 'interface-gone') enqueue(() => steering.onLinkLost(event.name));
+      if (event.kind === 'interface') {
+        const usable = event.up && event.carrier;
+        enqueue(() => (usable ? steering.onLinkRestored(event.name) : steering.onLinkLost(event.name)));
+      }
+    }
+  });
+}
