@@ -23,6 +23,9 @@ export interface SocketReading {
   readonly mss: number;
   /** Segments in flight. */
   readonly unacked: number;
+  /** Segments held to be lost, and those that the receiver reported out of order (SACK): both 0 outside of loss recovery. */
+  readonly lost: number;
+  readonly sacked: number;
   /** Retransmitted segments outstanding now, and ever. */
   readonly retransmitsNow: number;
   readonly retransmitsTotal: number;
@@ -74,6 +77,8 @@ function reading(state: string, sendQueue: number, local: string, peer: string, 
     rttMillis: number('rtt'),
     mss: number('mss'),
     unacked: number('unacked'),
+    lost: number('lost'),
+    sacked: number('sacked'),
     retransmitsNow: Number(retransmits[0]),
     retransmitsTotal: Number(retransmits[1] ?? 0),
     bytesRetransmitted: number('bytes_retrans'),
