@@ -68,7 +68,7 @@ export function ruleset(options: RulesetOptions, lanTimeout?: number): string {
         `iifname ${quoted(tun)} meta mark ${mark} meta mark set 0; }`,
     );
   }
-  return lines.join(' ');
+  return lines.map((line) => `${line};`).join(' ');
 }
 
 /** `add table ...` in one line, as the interactive nft wants it. */
