@@ -9,24 +9,21 @@ export const NATIVE_LITTLE_ENDIAN: boolean = new Uint8Array(new Uint16Array([1])
 /** Below this many bytes the set-up of the word loop costs more than it saves. */
 const SHORT_BYTES = 48;
 
-/** 16-bit addends between folds: 16384 * 0xffff stays below 2^31, so the running sum remains an int32. */
-const WORDS_PER_FOLD = 8192;
-
 // Word views of the last two buffers seen (in practice the arena and the outbox): making a view per call would cost
 // more than summing a small packet. The memo keeps at most these two buffers reachable and influences no result.
 let buffer0: ArrayBufferLike = new ArrayBuffer(0);
-let words0: Int32Array = new Int32Array(buffer0);
+let words0: Uint32Array = new Uint32Array(buffer0);
 let buffer1: ArrayBufferLike = buffer0;
-let words1: Int32Array = words0;
+let words1: Uint32Array = words0;
 
-function wordsOf(buffer: ArrayBufferLike): Int32Array {
+function wordsOf(buffer: ArrayBufferLike): Uint32Array {
   if (buffer === buffer0) return words0;
   const previousBuffer = buffer0;
   const previousWords = words0;
   if (buffer === buffer1) {
     words0 = words1;
   } else {
-    words0 = new Int32Array(buffer, 0, buffer.byteLength >> 2);
+    words0 = new Uint32Array(buffer, 0, buffer.byteLength >> 2);
   }
   buffer0 = buffer;
   buffer1 = previousBuffer;
@@ -50,7 +47,7 @@ export function finish(sum: number): number {
  * Ones' complement sum of `bytes[from .. to)`, folded to 16 bits; an odd last byte counts as the high half of a word.
  *
  * @param from first byte, need not be even
- * @param to one past the last byte, within `bytes` (the caller's duty: nothing is checked here)
+ * @param to one past the last byte, within `bytes` (the caller's duty: nothing is checked here); at most 8 MiB
  * @param initial a sum to continue from, 0 .. 2^31-1; the bytes it covers must be of even number
  */
 export function sum16(bytes: Uint8Array, from: number, to: number, initial = 0): number {
@@ -74,32 +71,18 @@ export function sum16(bytes: Uint8Array, from: number, to: number, initial = 0):
   for (; (i & 3) !== 0; i += 1) sum += bytes[i - base] << ((i & 1) === 1 ? oddShift : 8 - oddShift);
   let k = i >> 2;
   const kEnd = end >> 2;
-  while (k < kEnd) {
-    const stop = kEnd - k > WORDS_PER_FOLD ? k + WORDS_PER_FOLD : kEnd;
-    const unrolled = stop - 7;
-    let low = 0;
-    let high = 0;
-    for (; k < unrolled; k += 8) {
-      const a = words[k];
-      const b = words[k + 1];
-      const c = words[k + 2];
-      const d = words[k + 3];
-      const e = words[k + 4];
-      const f = words[k + 5];
-      const g = words[k + 6];
-      const h = words[k + 7];
-      low += (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff);
-      low += (e & 0xffff) + (f & 0xffff) + (g & 0xffff) + (h & 0xffff);
-      high += (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16);
-      high += (e >>> 16) + (f >>> 16) + (g >>> 16) + (h >>> 16);
-    }
-    for (; k < stop; k += 1) {
-      const w = words[k];
-      low += w & 0xffff;
-      high += w >>> 16;
-    }
-    sum = fold(sum) + fold(low) + fold(high);
+  // Sums of 32-bit words as doubles: exact up to 2^21 words (8 MiB), and on V8 twice as fast as adding 16-bit halves.
+  let even = 0;
+  let odd = 0;
+  for (const unrolled = kEnd - 7; k < unrolled; k += 8) {
+    even += words[k] + words[k + 1] + (words[k + 2] + words[k + 3]);
+    odd += words[k + 4] + words[k + 5] + (words[k + 6] + words[k + 7]);
   }
+  for (; k < kEnd; k += 1) even += words[k];
+  even += odd;
+  // 2^32 is 1 modulo 0xffff, so what is above bit 31 simply adds.
+  const low = even >>> 0;
+  sum += fold(low) + fold((even - low) / 0x1_0000_0000);
   for (i = kEnd << 2; i < end; i += 1) sum += bytes[i - base] << ((i & 1) === 1 ? oddShift : 8 - oddShift);
   sum = fold(sum);
   if (((start & 1) === 0) === NATIVE_LITTLE_ENDIAN) sum = ((sum & 0xff) << 8) | (sum >>> 8);

@@ -73,8 +73,9 @@ function readOption(p: Packet, view: DataView, at: number, kind: number, length:
       p.sackPermitted = true;
       return true;
     case OPTION_SACK:
-      // Blocks of 8 bytes, 1 to 4 of them (RFC 2018 section 3).
-      if (length < 10 || (length & 7) !== 2) return false;
+      // Blocks of 8 bytes, 1 to 4 of them (RFC 2018 section 3). Some stacks send an empty option; it says nothing.
+      if ((length & 7) !== 2) return false;
+      if (length === 2) return true;
       p.sackAt = at + 2;
       p.sackCount = (length - 2) >> 3;
       return true;
