@@ -97,8 +97,11 @@ export class EmulatedLink {
     if (kind === undefined || kind === 'swallow') return { openedAt, operationalAt: openedAt };
     await this.#setInterface(kind, 'up');
     const { gateway, gatewayInterface } = this.#place;
-    const operational = async (): Promise<boolean> =>
-      (await gateway.ip('-br', 'link', 'show', 'dev', gatewayInterface)).split(/\s+/)[1] === 'UP';
+    // Both: the state follows the carrier with a delay of up to 1 s (net/core/link_watch.c), so it may still be that of before a short cut.
+    const operational = async (): Promise<boolean> => {
+      const line = await gateway.ip('-br', 'link', 'show', 'dev', gatewayInterface);
+      return line.split(/\s+/)[1] === 'UP' && line.includes('LOWER_UP');
+    };
     await until(operational, { what: `${gatewayInterface} operational`, timeoutMillis: 10_000, everyMillis: 1 });
     return { openedAt, operationalAt: monotonicMicros() };
   }

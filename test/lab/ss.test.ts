@@ -30,7 +30,7 @@ describe('parseSs', () => {
     expect(parseSs(RECOVERY)).toEqual([
       {
         state: 'ESTAB',
-        local: '10.81.1.2:32860',
+        local: '10.81.1.2:39106',
         peer: '10.81.2.2:5800',
         congestion: 'cubic',
         cwnd: 548,
