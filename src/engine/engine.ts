@@ -1,9 +1,48 @@
 /**
- * The one object that the shell talks to. (Bootstrap: forwards everything.)
+ * Engine: the one object that the shell talks to.
+ *
+ * Purpose.  Packets, link events, commands and time go in; dispositions, packets to transmit, events and the next deadline
+ *           come out. No clock, no I/O: the same inputs give the same outputs.
+ * Limits.   Everything is bounded by EngineConfig and the sizes of EngineMemory; what does not fit is forwarded untracked or
+ *           answered without custody, never dropped for lack of memory.
+ * States.   Those of each flow (freeze/phases.ts): OPENING, FLOWING, FROZEN, HANDBACK, CLOSING, BYPASS.
+ * Timers.   One heap of flow deadlines, one deadline of the handback, one of the table's sweep, one of timed commands.
+ * Data.     wire/packet parses -> flow/table finds -> flow/tracker learns -> freeze/phases decides -> freeze/* acts.
+ * Turn.     After a batch of handle* calls the shell drains pollTransmit, then pollEvent, then asks pollTimeout.
  */
-import { type Micros, NEVER } from '../base/time.ts';
+import { COUNTER } from '../base/counters.ts';
+import { Prng } from '../base/prng.ts';
+import { type Micros, NEVER, seconds } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
+import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import { FlowTable } from '../flow/table.ts';
+import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
+import { Arena } from '../freeze/arena.ts';
+import type { FreezeContext } from '../freeze/context.ts';
+import { CustodyBudget } from '../freeze/custody.ts';
+import { Freezer } from '../freeze/freeze.ts';
+import type { Frozen } from '../freeze/frozen.ts';
+import { Handback } from '../freeze/handback.ts';
+import { Outbox } from '../freeze/outbox.ts';
+import { Pacer } from '../freeze/pacer.ts';
+import * as phases from '../freeze/phases.ts';
+import { Synthesizer } from '../freeze/synthesis.ts';
+import { Waker } from '../freeze/wakeup.ts';
 import type { LinkEvent } from '../link/events.ts';
+import { type Link, LinkMonitor } from '../link/monitor.ts';
+import { ScopeList } from '../link/scope.ts';
+import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
+import { verifyChecksums } from '../wire/rewrite.ts';
+import { seqDiff, seqLt } from '../wire/seq.ts';
+import { FIN, RST, SYN } from '../wire/tcp-flags.ts';
+import { Admission, bypassReasonOf } from './admission.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
+import type { EngineConfig, EngineMemory } from './config.ts';
+import { EventQueue } from './event-queue.ts';
+import { Operator } from './operator.ts';
+import { FlowTimers } from './timers.ts';
+
+export { type EngineConfig, type EngineMemory, type PortConfig, READ_MAX } from './config.ts';
 
 /** Verdicts of `handlePacket`. */
 export const FORWARD = 0;
@@ -11,81 +50,404 @@ export const DROP = 1;
 export const CONSUME = 2;
 export type Disposition = typeof FORWARD | typeof DROP | typeof CONSUME;
 
-/** Largest thing one read can deliver: virtio-net header and a 64 KiB datagram. The shell offers that much room. */
-export const READ_MAX = 12 + 65_535;
-
-export interface PortConfig {
-  /** Interface name; the port's identifier is its index in the list. */
-  readonly name: string;
-  readonly role: 'lan' | 'wan';
-}
-
-export interface EngineConfig {
-  readonly ports: readonly PortConfig[];
-  /** Bytes of virtio-net header before each datagram: 10 with IFF_VNET_HDR, 0 without. */
-  readonly vnetHeaderLength: 0 | 10;
-  /** Whether GSO super-packets may be emitted (the kernel accepted TUNSETOFFLOAD). */
-  readonly gso: boolean;
-  readonly maxFlows: number;
-  readonly custodyBytesPerFlow: number;
-  readonly custodyBytesTotal: number;
-  /** Refuse all freezing: the engine then is a wire (invariant 3). */
-  readonly freezing: boolean;
-  /** Key of the flow table's hash: two random 32-bit words from the shell. */
-  readonly hashKey: readonly [number, number];
-  /** Seed of the repeatable generator. */
-  readonly seed: number;
-}
-
-/**
- * Memory that the shell owns and the engine works in. The shell knows the native address of `arena` and `outbox`,
- * reads each packet to `arena` at `engine.readOffset`, and writes forwarded packets from there.
- */
-export interface EngineMemory {
-  /** The ring into which packets are read; at least 4 * READ_MAX; default 64 MiB. */
-  readonly arena: ArrayBuffer;
-  /** Where synthesized packets are built; at least 64 KiB; default 1 MiB. */
-  readonly outbox: ArrayBuffer;
-  /** COUNTERS_BYTES bytes, may be shared. */
-  readonly counters: Float64Array;
-}
+/** How often some entries of the table are looked at, and in how many intervals all of them. */
+const SWEEP_INTERVAL: Micros = seconds(1);
+const SWEEP_PARTS = 30;
+/** Flows settled per call after a link changed, so that one event never blocks packets for long. */
+const SETTLE_BATCH = 1_024;
+/** A sequence number this far from what is expected is no probe (largest window, RFC 7323 2.3). */
+const PROBE_DISTANCE = 65_535 * 2 ** 14;
 
 export class Engine {
-  /** Offset in the arena at which the next packet has to be read; READ_MAX bytes are free there. */
-  readOffset = 0;
   /** After `pollTransmit`: where in the outbox the packet starts. */
   transmitOffset = 0;
+  readonly #config: EngineConfig;
+  readonly #counters: Float64Array;
+  readonly #packet = new Packet();
+  readonly #check = new Packet();
+  readonly #table: FlowTable;
+  readonly #arena: Arena;
+  readonly #outbox: Outbox;
+  readonly #monitor: LinkMonitor;
+  readonly #scopes = new ScopeList();
+  readonly #timers = new FlowTimers();
+  readonly #pacers: readonly Pacer[];
+  readonly #waker: Waker;
+  readonly #freezer: Freezer;
+  readonly #handback: Handback;
+  readonly #admission: Admission;
+  readonly #operator: Operator;
+  readonly #events = new EventQueue();
+  #sweepAt: Micros = NEVER;
+  /** Flows whose loss mask has to be looked at again. */
+  #unsettled: Flow[] = [];
+  #now: Micros = 0;
 
-  constructor(_config: EngineConfig, _memory: EngineMemory) {}
+  /** @throws RangeError when the memory is too small for the configuration; a programmer's error */
+  constructor(config: EngineConfig, memory: EngineMemory) {
+    this.#config = config;
+    this.#counters = memory.counters;
+    this.#arena = new Arena(memory.arena, READ_MAX_OF(config));
+    this.#packet.attach(memory.arena);
+    this.#check.attach(memory.arena);
+    this.#outbox = new Outbox(memory.outbox);
+    this.#table = new FlowTable(config.maxFlows, config.hashKey);
+    this.#monitor = new LinkMonitor(config.ports, 0);
+    this.#pacers = Array.from({ length: config.ports.length + 1 }, () => new Pacer());
+    const prng = new Prng(config.seed);
+    const synthesizer = new Synthesizer(this.#table, this.#outbox, memory.counters, prng, config.vnetHeaderLength);
+    const context: FreezeContext = {
+      table: this.#table,
+      arena: this.#arena,
+      budget: new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal),
+      synthesizer,
+      counters: memory.counters,
+      gso: config.gso,
+      pacerOf: (port) => this.#pacers[port + 1]!,
+      isReachable: (flow, half) => (flow.lostMask & (half + 1)) === 0,
+      isSound: (offset, length) => {
+        const check = this.#check;
+        return check.parse(offset, length, config.vnetHeaderLength) === KIND_TCP && verifyChecksums(check);
+      },
+      reschedule: (flow) => this.#timers.set(flow, this.#freezer.deadlineOf(flow)),
+      report: (name, flow, message, figures, now) =>
+        this.#events.push({ at: now, name, message, flow: flow.id, figures }),
+    };
+    this.#waker = new Waker(context);
+    this.#handback = new Handback(context);
+    this.#freezer = new Freezer(context, this.#waker, (flow) => this.#handback.begin(flow, this.#now));
+    this.#admission = new Admission(this.#table, this.#monitor, this.#scopes, memory.counters, (flow) => {
+      this.#endHandback(flow, this.#now);
+      this.#freezer.release(flow);
+    });
+    this.#operator = new Operator({
+      table: this.#table,
+      monitor: this.#monitor,
+      scopes: this.#scopes,
+      budget: context.budget,
+      synthesizer,
+      freezer: this.#freezer,
+      events: this.#events,
+      onLinkVerdict: (link, now) => this.#onVerdict(link, now),
+      onScopesChanged: (now) => this.#settleAll(now),
+      onEnded: (flow, now) => this.#endHandback(flow, now),
+    });
+  }
+
+  /** Offset in the arena at which the next packet has to be read; READ_MAX bytes are free there. */
+  get readOffset(): number {
+    return this.#arena.readOffset;
+  }
 
   /**
-   * One packet was read to `arena[readOffset .. readOffset + length)`, virtio-net header included. It may be rewritten
-   * in place; on FORWARD the shell writes exactly those bytes. `readOffset` may change for the next read, so the
-   * shell must remember the offset of this packet before calling.
+   * One packet was read to `arena[offset .. offset + length)`, virtio-net header included. It may be rewritten in place;
+   * on FORWARD the shell writes exactly those bytes. `readOffset` may change for the next read.
+   * @param offset value of `readOffset` when the packet was read
+   * @param length bytes read, at most READ_MAX
+   * @returns FORWARD, DROP or CONSUME; never throws on content
    */
-  handlePacket(_offset: number, _length: number, _now: Micros): Disposition {
+  handlePacket(offset: number, length: number, now: Micros): Disposition {
+    const counters = this.#counters;
+    counters[COUNTER.packets]! += 1;
+    counters[COUNTER.bytes]! += length;
+    this.#now = now;
+    const disposition = this.#dispatch(offset, length, now);
+    if (disposition === FORWARD) counters[COUNTER.forwarded]! += 1;
+    else if (disposition === DROP) counters[COUNTER.dropped]! += 1;
+    else counters[COUNTER.consumed]! += 1;
+    return disposition;
+  }
+
+  #dispatch(offset: number, length: number, now: Micros): Disposition {
+    const packet = this.#packet;
+    const kind = packet.parse(offset, length, this.#config.vnetHeaderLength);
+    if (kind !== KIND_TCP) {
+      const name =
+        kind === KIND_MALFORMED ? COUNTER.malformed : kind === KIND_FRAGMENT ? COUNTER.fragments : COUNTER.notTcp;
+      this.#counters[name]! += 1;
+      return FORWARD;
+    }
+    if (!this.#config.freezing) return FORWARD;
+    let flow = this.#table.find(packet);
+    let direction = this.#table.direction;
+    // A closed connection's ports are used again (RFC 9293 3.6.1): the old flow has nothing left to protect.
+    if (flow !== null && flow.phase === CLOSING && (packet.flags & SYN) !== 0 && flow.frozen === null) {
+      this.#admission.forget(flow);
+      flow = null;
+    }
+    if (flow === null) {
+      flow = this.#admission.admit(packet, now);
+      if (flow === null) return FORWARD;
+      direction = 0;
+      if (this.#sweepAt === NEVER) this.#sweepAt = now + SWEEP_INTERVAL;
+      this.#settle(flow, now);
+    }
+    const reason = bypassReasonOf(packet);
+    if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK) this.#admission.bypass(flow, reason);
+    return flow.phase === FLOWING && flow.lostMask === 0
+      ? this.#flowing(flow, direction, packet, now)
+      : this.#byTable(flow, direction, packet, now);
+  }
+
+  /** The hot path: the link works, the gateway is a wire that takes notes. */
+  #flowing(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): Disposition {
+    const found = track(flow, direction, packet, now);
+    if ((found & IMPLAUSIBLE) !== 0) {
+      this.#counters[COUNTER.outOfWindow]! += 1;
+      return FORWARD;
+    }
+    const sender = flow.halves[direction];
+    const receiver = flow.halves[direction === 0 ? 1 : 0];
+    if ((found & ADVANCED_ACK) !== 0) {
+      if (receiver.heldHead >= 0) this.#arena.release(receiver, sender.rcvNxt, now);
+      this.#pacers[sender.port + 1]!.onDelivered(lastTracked.acked, now);
+    }
+    if (packet.payloadLength > 0) {
+      this.#arena.retain(sender, packet, now);
+      if (flow.wakeup !== null && direction !== flow.near) this.#waker.stop(flow);
+    }
+    const pacer = this.#pacers[sender.port + 1]!;
+    if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
+    if ((packet.flags & RST) !== 0) this.#onReset(flow, direction, packet);
     return FORWARD;
   }
 
-  handleLink(_event: LinkEvent, _now: Micros): void {}
-
-  handleCommand(_command: Command, _now: Micros): Reply {
-    return { kind: 'refused', code: 'NOT_READY', message: 'not ready', remedy: '' };
+  #onReset(flow: Flow, direction: 0 | 1, packet: Packet): void {
+    const sender = flow.halves[direction];
+    const receiver = flow.halves[direction === 0 ? 1 : 0];
+    if (isExactReset(receiver, packet) || (sender.sndKnown && packet.seq === sender.sndNxt)) flow.phase = CLOSING;
   }
 
-  handleTimeout(_now: Micros): void {}
+  /** Every other phase, by the table. */
+  #byTable(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): Disposition {
+    const counters = this.#counters;
+    const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
+    const side =
+      flow.lostMask === 0 && !isHeld ? phases.SIDE_ANY : direction === flow.near ? phases.SIDE_NEAR : phases.SIDE_FAR;
+    const kind = this.#kindOf(flow, side, packet);
+    const action = phases.actionFor(flow.phase, side, kind);
+    if (action === phases.ACT_BYPASS) return FORWARD;
+    const found = flow.phase === BYPASS ? 0 : track(flow, direction, packet, now);
+    if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
+    const frozen = flow.frozen as Frozen | null;
+    if (isHeld && side === phases.SIDE_FAR) {
+      const pacer = this.#pacers[flow.halves[direction].port + 1]!;
+      if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
+    }
+    switch (action) {
+      case phases.ACT_FORWARD:
+        if (packet.payloadLength > 0 && flow.phase !== CLOSING) this.#arena.retain(flow.halves[direction], packet, now);
+        if ((packet.flags & RST) !== 0) this.#onReset(flow, direction, packet);
+        return FORWARD;
+      case phases.ACT_PARK:
+        this.#freezer.park(flow, packet);
+        return CONSUME;
+      case phases.ACT_TAKE:
+        this.#freezer.onNearData(flow, packet, now);
+        return CONSUME;
+      case phases.ACT_ANSWER:
+        if (flow.phase === HANDBACK) this.#handback.answer(flow, packet);
+        else this.#freezer.onNearProbe(flow, packet);
+        return CONSUME;
+      case phases.ACT_HOLD_RESET:
+        this.#freezer.onNearReset(flow, packet);
+        return CONSUME;
+      case phases.ACT_LATE:
+        this.#freezer.onFarData(flow, packet);
+        return FORWARD;
+      case phases.ACT_END: {
+        const endpoint = flow.halves[flow.near];
+        if (!isExactReset(endpoint, packet)) {
+          counters[COUNTER.outOfWindow]! += 1;
+          return DROP;
+        }
+        this.#endHandback(flow, now);
+        this.#freezer.onFarReset(flow, now);
+        return FORWARD;
+      }
+      case phases.ACT_CLOCK: {
+        if (packet.payloadLength > 0) this.#waker.stop(flow);
+        if ((found & ADVANCED_ACK) !== 0)
+          this.#pacers[flow.halves[direction].port + 1]!.onDelivered(lastTracked.acked, now);
+        const ends = this.#handback.onFar(flow, packet, found, now);
+        if (flow.frozen === null) this.#handedBack(flow, now);
+        if (ends && packet.payloadLength > 0) this.#arena.retain(flow.halves[direction], packet, now);
+        return ends ? FORWARD : CONSUME;
+      }
+      case phases.ACT_FRESH: {
+        const end = (packet.seq + packet.segLength) | 0;
+        if (frozen !== null && !seqLt(frozen.custody.end, end)) {
+          this.#handback.answer(flow, packet);
+          return CONSUME;
+        }
+        if (packet.payloadLength > 0) this.#arena.retain(flow.halves[direction], packet, now);
+        return FORWARD;
+      }
+      default:
+        if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#freezer.onFarAck(flow);
+        else counters[COUNTER.absorbed]! += 1;
+        return DROP;
+    }
+  }
+
+  #kindOf(flow: Flow, side: number, packet: Packet): number {
+    if ((packet.flags & SYN) !== 0) return phases.KIND_SYN;
+    if ((packet.flags & RST) !== 0) return phases.KIND_RST;
+    if (packet.payloadLength > 0 || (packet.flags & FIN) !== 0) return phases.KIND_DATA;
+    const frozen = flow.frozen as Frozen | null;
+    if (side === phases.SIDE_NEAR && frozen !== null) {
+      return seqLt(packet.seq, frozen.custody.end) ? phases.KIND_PROBE : phases.KIND_ACK;
+    }
+    if (side === phases.SIDE_FAR && seqLt(packet.seq, flow.halves[flow.near].rcvNxt)) return phases.KIND_PROBE;
+    return phases.KIND_ACK;
+  }
+
+  /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
+  #implausible(flow: Flow, side: number, packet: Packet): Disposition {
+    this.#counters[COUNTER.outOfWindow]! += 1;
+    const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
+    if (!isHeld) return flow.lostMask !== 0 && side === phases.SIDE_NEAR ? DROP : FORWARD;
+    // Some stacks probe with whole segments beyond the window: one answer, nothing taken.
+    const frozen = flow.frozen as Frozen;
+    const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
+    if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
+      if (flow.phase === HANDBACK) this.#handback.answer(flow, packet);
+      else this.#freezer.onNearProbe(flow, packet);
+      return CONSUME;
+    }
+    return DROP;
+  }
+
+  #endHandback(flow: Flow, now: Micros): void {
+    const summary = this.#handback.end(flow, now);
+    if (summary === null) return;
+    this.#events.push({
+      at: now,
+      name: 'handback-complete',
+      message: `custody of ${summary.flows} flows delivered`,
+      figures: { flows: summary.flows, bytes: summary.bytes, micros: summary.micros },
+    });
+  }
+
+  #handedBack(flow: Flow, now: Micros): void {
+    this.#endHandback(flow, now);
+    flow.frozenSince = NEVER;
+    this.#timers.set(flow, this.#freezer.deadlineOf(flow));
+    this.#settle(flow, now);
+  }
+
+  handleLink(event: LinkEvent, now: Micros): void {
+    this.#now = now;
+    const link = this.#monitor.onEvent(event, now);
+    if (link !== null) this.#onVerdict(link, now);
+  }
+
+  #onVerdict(link: Link, now: Micros): void {
+    this.#events.push({
+      at: now,
+      name: link.isLost ? 'link-lost' : 'link-restored',
+      message: link.isLost ? `link ${link.name} lost: ${link.reason}` : `link ${link.name} restored`,
+      link: link.name,
+      reason: link.reason,
+    });
+    this.#pacers[link.port + 1]!.aliveSince = NEVER;
+    this.#settleAll(now);
+  }
+
+  /** Looks at every flow again; the work beyond the first batch is done in later turns. */
+  #settleAll(now: Micros): void {
+    this.#unsettled = [];
+    this.#table.forEach((flow) => {
+      this.#unsettled.push(flow);
+    });
+    this.#settleSome(now);
+  }
+
+  #settleSome(now: Micros): void {
+    const batch = this.#unsettled.splice(0, SETTLE_BATCH);
+    const counters = this.#counters;
+    const before = [
+      counters[COUNTER.freezes]!,
+      counters[COUNTER.thaws]!,
+      counters[COUNTER.custodyBytesTaken]!,
+    ] as const;
+    for (const flow of batch) if (this.#table.isLive(flow)) this.#settle(flow, now);
+    const froze = counters[COUNTER.freezes]! - before[0];
+    const thawed = counters[COUNTER.thaws]! - before[1];
+    const bytes = counters[COUNTER.custodyBytesTaken]! - before[2];
+    if (froze > 0) {
+      const message = `${froze} flows frozen, ${bytes} bytes in custody`;
+      this.#events.push({ at: now, name: 'flows-frozen', message, figures: { flows: froze, bytes } });
+    }
+    if (thawed > 0) {
+      this.#events.push({
+        at: now,
+        name: 'flows-thawed',
+        message: `${thawed} flows thawed`,
+        figures: { flows: thawed },
+      });
+    }
+  }
+
+  /** Brings a flow's phase in line with what is lost now. */
+  #settle(flow: Flow, now: Micros): void {
+    const mask = this.#admission.lostMaskOf(flow);
+    const was = flow.lostMask;
+    flow.lostMask = mask;
+    if (flow.phase === FROZEN && (mask & (2 - flow.near)) === 0) this.#freezer.thaw(flow, now);
+    else if (flow.phase === OPENING && was !== 0 && mask === 0) this.#freezer.thaw(flow, now);
+    if (mask === 0) return;
+    const isFarLost = (mask & (2 - flow.near)) !== 0;
+    if (flow.phase === HANDBACK) {
+      // Loss of the near side does not stop the delivery; the flow is looked at again when that is complete.
+      if (isFarLost) {
+        this.#endHandback(flow, now);
+        this.#freezer.freeze(flow, flow.near, now);
+      }
+    } else if (flow.phase === FLOWING || flow.phase === OPENING) {
+      if (flow.frozen === null) this.#freezer.freeze(flow, mask === 1 ? 1 : 0, now);
+    } else if (flow.phase !== FROZEN) flow.near = mask === 1 ? 1 : 0;
+  }
+
+  handleCommand(command: Command, now: Micros): Reply {
+    this.#now = now;
+    return this.#operator.handle(command, now);
+  }
+
+  /** Does what is due. Calling it early or again changes nothing. */
+  handleTimeout(now: Micros): void {
+    this.#now = now;
+    if (this.#unsettled.length > 0) this.#settleSome(now);
+    this.#operator.onTimeout(now);
+    for (let flow = this.#timers.due(now); flow !== null; flow = this.#timers.due(now)) {
+      this.#freezer.onTimer(flow, now);
+    }
+    if (this.#handback.deadline <= now) this.#handback.run(now);
+    if (this.#sweepAt <= now) {
+      this.#admission.sweep(Math.ceil(this.#table.size / SWEEP_PARTS), now);
+      this.#sweepAt = this.#table.size > 0 ? now + SWEEP_INTERVAL : NEVER;
+    }
+  }
 
   /** Length of the next packet to write from the outbox at `transmitOffset`, or 0. Valid until the next engine call. */
   pollTransmit(): number {
-    return 0;
+    const length = this.#outbox.take();
+    this.transmitOffset = this.#outbox.offset;
+    return length;
   }
 
   /** When `handleTimeout` wants to be called next, or NEVER. */
   pollTimeout(): Micros {
-    return NEVER;
+    if (this.#unsettled.length > 0) return this.#now;
+    return Math.min(this.#timers.next, this.#handback.deadline, this.#sweepAt, this.#operator.deadline);
   }
 
   pollEvent(): EngineEvent | undefined {
-    return undefined;
+    return this.#events.shift();
   }
+}
+
+/** Largest packet one read may deliver with this configuration. */
+function READ_MAX_OF(config: EngineConfig): number {
+  return config.vnetHeaderLength + 65_535 + 2;
 }

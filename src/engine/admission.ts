@@ -1,0 +1,147 @@
+/**
+ * Which connections are tracked: admission of new flows, their interfaces, reasons to leave them alone, and expiry.
+ */
+import { COUNTER } from '../base/counters.ts';
+import { type Micros, seconds } from '../base/time.ts';
+import { type BypassReason, type Flow, KEY_WORDS } from '../flow/flow.ts';
+import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
+import type { FlowTable } from '../flow/table.ts';
+import type { LinkMonitor } from '../link/monitor.ts';
+import type { ScopeList } from '../link/scope.ts';
+import type { Packet } from '../wire/packet.ts';
+import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
+
+/** Idle times after which a flow is forgotten; the values of Linux connection tracking (nf_conntrack_proto_tcp.c). */
+const OPENING_TIMEOUT: Micros = seconds(120);
+const CLOSING_TIMEOUT: Micros = seconds(15);
+const FLOWING_TIMEOUT: Micros = seconds(432_000);
+/** When the table is full, a half-open flow this old gives way. */
+const OPENING_EVICT_AGE: Micros = seconds(3);
+/** Entries looked at to find room. */
+const EVICT_STEPS = 64;
+
+/** Why a segment's connection cannot be frozen (theory of operation 6.8), or null. */
+export function bypassReasonOf(packet: Packet): BypassReason | null {
+  if (packet.md5) return 'tcp-md5';
+  if (packet.ao) return 'tcp-ao';
+  if (packet.mptcp) return 'mptcp';
+  return null;
+}
+
+export class Admission {
+  readonly #table: FlowTable;
+  readonly #monitor: LinkMonitor;
+  readonly #scopes: ScopeList;
+  readonly #counters: Float64Array;
+  /** Releases what hangs on a flow that is about to be forgotten. */
+  readonly #onForget: (flow: Flow) => void;
+
+  constructor(
+    table: FlowTable,
+    monitor: LinkMonitor,
+    scopes: ScopeList,
+    counters: Float64Array,
+    onForget: (flow: Flow) => void,
+  ) {
+    this.#table = table;
+    this.#monitor = monitor;
+    this.#scopes = scopes;
+    this.#counters = counters;
+    this.#onForget = onForget;
+  }
+
+  /**
+   * A flow for the first packet of an unknown connection.
+   * @returns null when the packet opens nothing or there is no room; it is then forwarded untracked
+   */
+  admit(packet: Packet, now: Micros): Flow | null {
+    const { flags } = packet;
+    if ((flags & RST) !== 0) return null;
+    const opens = (flags & (SYN | ACK)) === SYN;
+    if (!opens && (flags & ACK) === 0) return null;
+    let flow = this.#table.create(packet, now);
+    if (flow === null) {
+      this.#makeRoom(now);
+      flow = this.#table.create(packet, now);
+      if (flow === null) {
+        this.#counters[COUNTER.flowsRefused]! += 1;
+        return null;
+      }
+    }
+    this.#counters[COUNTER.flowsCreated]! += 1;
+    this.#settlePorts(flow);
+    if (!opens) {
+      // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name.
+      flow.adopted = (flags & SYN) === 0;
+      if (flow.adopted) flow.phase = FLOWING;
+    }
+    return flow;
+  }
+
+  /** Marks the flow as one to be left alone. */
+  bypass(flow: Flow, reason: BypassReason): void {
+    if (flow.phase === BYPASS) return;
+    flow.phase = BYPASS;
+    flow.bypassReason = reason;
+    this.#counters[COUNTER.flowsBypassed]! += 1;
+  }
+
+  /** Looks up the interfaces of both endpoints. */
+  #settlePorts(flow: Flow): void {
+    const at = flow.index * KEY_WORDS;
+    const { keys } = this.#table;
+    flow.halves[0].port = this.#monitor.routes.lookup(flow.family, keys, at);
+    flow.halves[1].port = this.#monitor.routes.lookup(flow.family, keys, at + 4);
+  }
+
+  /** Bits of the endpoints that are beyond a loss: 1 originator, 2 responder. */
+  lostMaskOf(flow: Flow): number {
+    return (this.#isLost(flow, 0) ? 1 : 0) | (this.#isLost(flow, 1) ? 2 : 0);
+  }
+
+  #isLost(flow: Flow, half: 0 | 1): boolean {
+    const endpoint = flow.halves[half];
+    const at = flow.index * KEY_WORDS + 4 * half;
+    if (endpoint.port < 0) endpoint.port = this.#monitor.routes.lookup(flow.family, this.#table.keys, at);
+    if (endpoint.port >= 0 && this.#monitor.links[endpoint.port]!.isLost) return true;
+    if (this.#scopes.size === 0) return false;
+    return this.#scopes.covers(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
+  }
+
+  forget(flow: Flow): void {
+    this.#onForget(flow);
+    this.#table.remove(flow);
+  }
+
+  /** Looks at a few flows and forgets the expired ones. */
+  sweep(steps: number, now: Micros): void {
+    this.#table.sweep(steps, (flow) => {
+      if (this.#isExpired(flow, now)) {
+        this.#counters[COUNTER.flowsExpired]! += 1;
+        this.forget(flow);
+      }
+    });
+  }
+
+  #isExpired(flow: Flow, now: Micros): boolean {
+    if (flow.frozen !== null) return false;
+    const idle = now - flow.lastSeenAt;
+    if (flow.phase === OPENING) return idle > OPENING_TIMEOUT;
+    if (flow.phase === CLOSING) return idle > CLOSING_TIMEOUT;
+    return idle > FLOWING_TIMEOUT;
+  }
+
+  /** The table is full: half-open and closing flows give way, established ones never (a SYN flood evicts only SYNs). */
+  #makeRoom(now: Micros): void {
+    let done = false;
+    this.#table.sweep(EVICT_STEPS, (flow) => {
+      if (done || flow.frozen !== null) return;
+      const idle = now - flow.lastSeenAt;
+      if (flow.phase === CLOSING || (flow.phase === OPENING && idle > OPENING_EVICT_AGE)) {
+        this.#counters[COUNTER.flowsExpired]! += 1;
+        this.forget(flow);
+        done = true;
+      }
+    });
+  }
+}

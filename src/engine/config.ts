@@ -1,0 +1,40 @@
+/** What the shell decides before an engine exists. */
+
+/** Largest thing one read can deliver: virtio-net header and a 64 KiB datagram. The shell offers that much room. */
+export const READ_MAX = 12 + 65_535;
+
+export interface PortConfig {
+  /** Interface name; the port's identifier is its index in the list. */
+  readonly name: string;
+  readonly role: 'lan' | 'wan';
+}
+
+export interface EngineConfig {
+  readonly ports: readonly PortConfig[];
+  /** Bytes of virtio-net header before each datagram: 10 with IFF_VNET_HDR, 0 without. */
+  readonly vnetHeaderLength: 0 | 10;
+  /** Whether GSO super-packets may be emitted (the kernel accepted TUNSETOFFLOAD). */
+  readonly gso: boolean;
+  readonly maxFlows: number;
+  readonly custodyBytesPerFlow: number;
+  readonly custodyBytesTotal: number;
+  /** Refuse all freezing: the engine then is a wire (invariant 3). */
+  readonly freezing: boolean;
+  /** Key of the flow table's hash: two random 32-bit words from the shell. */
+  readonly hashKey: readonly [number, number];
+  /** Seed of the repeatable generator. */
+  readonly seed: number;
+}
+
+/**
+ * Memory that the shell owns and the engine works in. The shell knows the native address of `arena` and `outbox`,
+ * reads each packet to `arena` at `engine.readOffset`, and writes forwarded packets from there.
+ */
+export interface EngineMemory {
+  /** The ring into which packets are read; at least 5 * READ_MAX; default 64 MiB. */
+  readonly arena: ArrayBuffer;
+  /** Where synthesized packets are built; at least 64 KiB; default 1 MiB. */
+  readonly outbox: ArrayBuffer;
+  /** COUNTERS_BYTES bytes, may be shared. */
+  readonly counters: Float64Array;
+}

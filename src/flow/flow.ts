@@ -1,0 +1,74 @@
+/**
+ * One TCP connection between two endpoints, as two half connections. `halves[0]` is the originator (who sent the SYN, or, for
+ * a connection adopted mid-stream, who was heard first); `halves[1]` the responder.
+ */
+import { type Micros, NEVER } from '../base/time.ts';
+import { Half } from './half.ts';
+import { OPENING, type Phase } from './phase.ts';
+
+/** Words per flow in the table's key array: originator (4), responder (4), ports (1), family (1). */
+export const KEY_WORDS = 10;
+
+/** Why a flow is passed through untouched (theory of operation 6.8). */
+export type BypassReason = 'tcp-md5' | 'tcp-ao' | 'mptcp' | 'no-route';
+
+/** Work that a higher layer hangs on a flow while it is frozen or being handed back; opaque here. */
+export interface Attachment {
+  /** Bytes acknowledged in the far peer's name and not yet delivered. */
+  readonly custodyBytes: number;
+}
+
+export class Flow {
+  /** Index in the table, and with `generation` the public identifier. */
+  readonly index: number;
+  /** Counts the connections that used this index. */
+  generation = 0;
+  family: 4 | 6 = 4;
+  originatorPort = 0;
+  responderPort = 0;
+  readonly halves: readonly [Half, Half] = [new Half(), new Half()];
+  phase: Phase = OPENING;
+  /** Whether it was adopted mid-stream: window scales are unknown, only scale-free windows may be sent. */
+  adopted = false;
+  bypassReason: BypassReason | null = null;
+  /** Index of the endpoint on the surviving side; meaningful in FROZEN and HANDBACK. */
+  near: 0 | 1 = 0;
+  /** Endpoint known to be unreachable, as a bit per half (1 originator, 2 responder). */
+  lostMask = 0;
+  frozenSince: Micros = NEVER;
+  createdAt: Micros = 0;
+  lastSeenAt: Micros = 0;
+  /** Frozen state (freeze/), wake-up state (freeze/wakeup.ts). */
+  frozen: Attachment | null = null;
+  wakeup: object | null = null;
+  /** Earliest timer of this flow and its place in the timer heap (engine/timers.ts). */
+  deadline: Micros = NEVER;
+  heapIndex = -1;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** Prepares a recycled flow for a new connection. */
+  reset(now: Micros): void {
+    this.generation++;
+    this.halves[0].reset();
+    this.halves[1].reset();
+    this.phase = OPENING;
+    this.adopted = false;
+    this.bypassReason = null;
+    this.near = 0;
+    this.lostMask = 0;
+    this.frozenSince = NEVER;
+    this.createdAt = now;
+    this.lastSeenAt = now;
+    this.frozen = null;
+    this.wakeup = null;
+    this.deadline = NEVER;
+  }
+
+  /** Public identifier: unique among all connections of a run. */
+  get id(): string {
+    return `${this.index}.${this.generation}`;
+  }
+}

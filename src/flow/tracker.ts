@@ -1,0 +1,219 @@
+/**
+ * State tracking: what one segment tells about the connection it belongs to. Pure bookkeeping on a flow; it decides
+ * nothing and rewrites nothing.
+ *
+ * A segment counts only when it is plausible for the connection (RFC 5961 in spirit): its data must start near what its
+ * sender has sent and end inside what the receiver may accept, and its ACK must lie between what was acknowledged
+ * before and what was sent. What fails is forwarded all the same, because the endpoints know better; it just leaves
+ * no mark here, so nobody off-path can move a tracked variable.
+ */
+import type { Micros } from '../base/time.ts';
+import type { Packet } from '../wire/packet.ts';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { ACK, AE, CWR, ECE, FIN, RST, SYN } from '../wire/tcp-flags.ts';
+import type { Flow } from './flow.ts';
+import type { Half } from './half.ts';
+import { BYPASS, CLOSING, FLOWING, OPENING } from './phase.ts';
+
+/** What `track` found out about a segment, as bits. */
+export const ADVANCED_DATA = 1;
+export const ADVANCED_ACK = 2;
+export const IMPLAUSIBLE = 4;
+export const UPDATED_WINDOW = 8;
+
+/** Largest window any sender may use (RFC 7323 2.3: 65535 << 14). */
+const MAX_WINDOW = 65_535 * 2 ** 14;
+const ACE_MASK = AE | CWR | ECE;
+
+/** Applies the SYN or SYN-ACK of `half` (RFC 9293 3.5, options of RFC 7323 and 2018). */
+function trackSyn(half: Half, packet: Packet): void {
+  half.sndNxt = (packet.seq + packet.segLength) | 0;
+  half.sndKnown = true;
+  half.rcvWndShift = Math.max(packet.windowScale, 0);
+  half.mss = packet.mss;
+  half.sackPermitted = packet.sackPermitted;
+  half.timestamps = packet.tsAt >= 0;
+  if (half.timestamps) half.tsVal = packet.tsVal;
+}
+
+/** When both SYNs are known: an option counts only if both sent it (RFC 7323 1.3, RFC 2018 2). */
+function settleHandshake(flow: Flow): void {
+  const [a, b] = flow.halves;
+  if (a.rcvWndShift >= 0 && b.rcvWndShift >= 0 && !(a.scaleOffered && b.scaleOffered)) {
+    a.rcvWndShift = 0;
+    b.rcvWndShift = 0;
+  }
+  const timestamps = a.timestamps && b.timestamps;
+  a.timestamps = timestamps;
+  b.timestamps = timestamps;
+  const sack = a.sackPermitted && b.sackPermitted;
+  a.sackPermitted = sack;
+  b.sackPermitted = sack;
+}
+
+/** Whether the data of this segment can belong to the connection. */
+function isPlausibleData(sender: Half, receiver: Half, packet: Packet): boolean {
+  if (!sender.sndKnown) return true;
+  const end = (packet.seq + packet.segLength) | 0;
+  const floor = receiver.rcvKnown ? receiver.rcvNxt : sender.sndNxt;
+  // Old duplicates reach at most one window back, new data at most to the right edge of the receiver's window.
+  if (seqDiff(end, floor) < -MAX_WINDOW / 4) return false;
+  if (seqLe(end, sender.sndNxt)) return true;
+  const window = receiver.rcvWndShift < 0 ? MAX_WINDOW / 4 : Math.max(receiver.windowBytes(), 65_535);
+  const edge =
+    receiver.rcvKnown && seqGt(receiver.rightEdge, (floor + window) | 0) ? receiver.rightEdge : (floor + window) | 0;
+  return seqDiff(end, edge) <= 1;
+}
+
+/** Bytes that the last tracked segment newly acknowledged; meaningful with ADVANCED_ACK. */
+export const lastTracked = { acked: 0 };
+
+/**
+ * Learns from one TCP segment of `flow`.
+ * @param direction 0 when the originator sent it, 1 when the responder did
+ * @returns bits ADVANCED_DATA, ADVANCED_ACK, UPDATED_WINDOW, IMPLAUSIBLE
+ */
+export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): number {
+  const sender = flow.halves[direction];
+  const receiver = flow.halves[direction === 0 ? 1 : 0];
+  const { flags, seq, segLength } = packet;
+  if ((flags & SYN) !== 0) return onSyn(flow, sender, receiver, packet, now);
+  let result = 0;
+  if (!isPlausibleData(sender, receiver, packet)) return IMPLAUSIBLE;
+  if ((flags & RST) !== 0) return 0;
+  // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4).
+  if ((flags & ACK) !== 0) {
+    if (receiver.sndKnown && seqGt(packet.ack, receiver.sndNxt)) {
+      // Adopted flows may have sent before they were adopted; for others it is a forgery or went another way.
+      if (!flow.adopted || receiver.heldHead >= 0) return IMPLAUSIBLE;
+      receiver.sndNxt = packet.ack;
+    }
+    if (!receiver.sndKnown) {
+      receiver.sndNxt = packet.ack;
+      receiver.sndKnown = true;
+    }
+  }
+  flow.lastSeenAt = now;
+  if (!sender.sndKnown) {
+    sender.sndNxt = seq;
+    sender.sndKnown = true;
+  }
+  const end = (seq + segLength) | 0;
+  if (seqGt(end, sender.sndNxt)) {
+    sender.sndNxt = end;
+    result |= ADVANCED_DATA;
+  }
+  if (packet.payloadLength > 0) {
+    sender.lastDataAt = now;
+    const size = packet.gsoSize > 0 ? Math.min(packet.gsoSize, packet.payloadLength) : packet.payloadLength;
+    if (size > sender.segmentSize) sender.segmentSize = size;
+  }
+  if ((flags & FIN) !== 0 && !sender.finSent) {
+    sender.finSent = true;
+    sender.finSeq = (end - 1) | 0;
+  }
+  if (flow.adopted && packet.tsAt >= 0) sender.timestamps = true;
+  if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+  sender.ttl = packet.ttl;
+  sender.trafficClass = packet.trafficClass;
+  sender.flowLabel = packet.flowLabel;
+  if ((flags & ACK) !== 0) result |= onAck(sender, receiver, packet, now);
+  if (flow.phase === OPENING && sender.rcvKnown && receiver.rcvKnown) flow.phase = FLOWING;
+  if (flow.phase === FLOWING && isFinished(flow)) flow.phase = CLOSING;
+  return result;
+}
+
+function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): number {
+  let result = 0;
+  const { ack } = packet;
+  if (!sender.rcvKnown) {
+    sender.rcvNxt = ack;
+    sender.rcvKnown = true;
+    sender.wl1 = packet.seq;
+    sender.wl2 = ack;
+    sender.rcvWnd = packet.window;
+    sender.rightEdge = (ack + sender.windowBytes()) | 0;
+    lastTracked.acked = 0;
+    return ADVANCED_ACK | UPDATED_WINDOW;
+  }
+  const advance = seqDiff(ack, sender.rcvNxt);
+  if (advance > 0) {
+    sender.rcvNxt = ack;
+    lastTracked.acked = advance;
+    receiver.onDelivered(advance, now);
+    result |= ADVANCED_ACK;
+  }
+  // Only accurate ECN gives these bits a meaning that may be repeated; a repeated classic ECE would halve a window.
+  if (sender.accurateEcn && advance >= 0) sender.aceFlags = packet.flags & ACE_MASK;
+  // RFC 9293 3.10.7.4: take the window from segments that are not older than the last one that set it.
+  if (seqLt(sender.wl1, packet.seq) || (sender.wl1 === packet.seq && seqLe(sender.wl2, ack))) {
+    sender.wl1 = packet.seq;
+    sender.wl2 = ack;
+    if (sender.rcvWnd !== packet.window) result |= UPDATED_WINDOW;
+    sender.rcvWnd = packet.window;
+    const edge = (ack + sender.windowBytes()) | 0;
+    if (seqGt(edge, sender.rightEdge)) sender.rightEdge = edge;
+  }
+  return result;
+}
+
+function onSyn(flow: Flow, sender: Half, receiver: Half, packet: Packet, now: Micros): number {
+  const isSynAck = (packet.flags & ACK) !== 0;
+  if (flow.phase !== OPENING) return IMPLAUSIBLE;
+  if (
+    isSynAck &&
+    (!receiver.sndKnown || seqGt(packet.ack, receiver.sndNxt) || seqLt(packet.ack, (receiver.sndNxt - 65_536) | 0))
+  ) {
+    return IMPLAUSIBLE;
+  }
+  if (sender.sndKnown && sender.sndNxt !== ((packet.seq + packet.segLength) | 0) && isSynAck && sender.rcvKnown)
+    return IMPLAUSIBLE;
+  flow.lastSeenAt = now;
+  trackSyn(sender, packet);
+  sender.scaleOffered = packet.windowScale >= 0;
+  sender.ttl = packet.ttl;
+  sender.trafficClass = packet.trafficClass;
+  sender.flowLabel = packet.flowLabel;
+  const ace = packet.flags & ACE_MASK;
+  if (!isSynAck) {
+    sender.accurateEcn = ace === ACE_MASK;
+    return ADVANCED_DATA;
+  }
+  // AccECN is on unless the SYN-ACK says "no ECN" (000), "classic ECN" (001) or the old nonce (101).
+  const accurate = receiver.accurateEcn && ace !== 0 && ace !== ECE && ace !== (AE | ECE);
+  sender.accurateEcn = accurate;
+  receiver.accurateEcn = accurate;
+  sender.rcvNxt = packet.ack;
+  sender.rcvKnown = true;
+  sender.wl1 = packet.seq;
+  sender.wl2 = packet.ack;
+  settleHandshake(flow);
+  // The window of a SYN segment is never scaled (RFC 7323 2.2); remember it as raw units rounded down.
+  sender.rcvWnd = packet.window >>> sender.rcvWndShift;
+  sender.rightEdge = (packet.ack + packet.window) | 0;
+  lastTracked.acked = 0;
+  return ADVANCED_DATA | ADVANCED_ACK;
+}
+
+/** Both FINs sent and acknowledged. */
+export function isFinished(flow: Flow): boolean {
+  const [a, b] = flow.halves;
+  return a.finSent && b.finSent && seqGt(b.rcvNxt, a.finSeq) && seqGt(a.rcvNxt, b.finSeq);
+}
+
+/** Whether an RST of this half is exact enough to end the connection (RFC 5961 3.2: SEG.SEQ = RCV.NXT). */
+export function isExactReset(receiver: Half, packet: Packet): boolean {
+  return receiver.rcvKnown && packet.seq === receiver.rcvNxt;
+}
+
+/** Whether an RST lies in the receiver's window, so that the receiver will look at it at all (RFC 5961 3.2). */
+export function isInWindow(receiver: Half, seq: number): boolean {
+  if (!receiver.rcvKnown) return false;
+  const offset = seqDiff(seq, receiver.rcvNxt);
+  return offset >= 0 && offset <= Math.max(receiver.windowBytes(), seqDiff(receiver.rightEdge, receiver.rcvNxt));
+}
+
+/** Whether this flow must be left alone whatever its phase. */
+export function isBypassed(flow: Flow): boolean {
+  return flow.phase === BYPASS;
+}

@@ -1,0 +1,28 @@
+/** What the parts of freeze/ share: the memory they work in and the few things they ask of the engine. */
+import type { Micros } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
+import type { FlowTable } from '../flow/table.ts';
+import type { Arena } from './arena.ts';
+import type { CustodyBudget } from './custody.ts';
+import type { Pacer } from './pacer.ts';
+import type { Synthesizer } from './synthesis.ts';
+
+export interface FreezeContext {
+  readonly table: FlowTable;
+  readonly arena: Arena;
+  readonly budget: CustodyBudget;
+  readonly synthesizer: Synthesizer;
+  readonly counters: Float64Array;
+  /** Replay super-packets may be given to the kernel to cut. */
+  readonly gso: boolean;
+  /** Pacer of the link behind port `port`; port -1 has one too. */
+  pacerOf(port: number): Pacer;
+  /** Whether the packet read to the arena at `offset` has right checksums; its bytes may then be vouched for. */
+  isSound(offset: number, length: number): boolean;
+  /** Whether writing towards this endpoint makes sense now. */
+  isReachable(flow: Flow, half: 0 | 1): boolean;
+  /** The flow's timers changed; the engine asks `Freezer.deadlineOf`. */
+  reschedule(flow: Flow): void;
+  /** Something worth telling about one flow. */
+  report(name: string, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void;
+}

@@ -1,0 +1,128 @@
+/**
+ * Custody: bytes that the gateway has acknowledged in the far peer's name and must deliver (theory of operation 2, 5).
+ * A contiguous piece of one direction's byte stream, [base, end), with an optional FIN behind it. Segment boundaries are
+ * not kept: TCP promises a byte stream, and replay cuts it to the size that the path took before.
+ */
+import { seqDiff } from '../wire/seq.ts';
+
+/** Granularity of growth; small enough that a thousand idle flows cost nothing. */
+const CHUNK = 4_096;
+
+/** Sum of all custody, with the limits it must respect. */
+export class CustodyBudget {
+  readonly perFlow: number;
+  readonly total: number;
+  used = 0;
+
+  /**
+   * @param perFlow most bytes for one flow; 0 denies custody
+   * @param total most bytes for all flows
+   */
+  constructor(perFlow: number, total: number) {
+    this.perFlow = perFlow;
+    this.total = total;
+  }
+
+  /** Bytes that a flow holding `held` may still take. */
+  room(held: number): number {
+    return Math.max(0, Math.min(this.perFlow - held, this.total - this.used));
+  }
+}
+
+export class Custody {
+  readonly #budget: CustodyBudget;
+  /** First byte not yet acknowledged by the far peer. */
+  base: number;
+  /** Bytes held from `base` on. */
+  length = 0;
+  /** A FIN follows the last byte; it takes one sequence number. */
+  fin = false;
+  #bytes: Uint8Array = new Uint8Array(0);
+  /** Where `base` lies in `#bytes`. */
+  #start = 0;
+
+  constructor(budget: CustodyBudget, base: number) {
+    this.#budget = budget;
+    this.base = base;
+  }
+
+  /** CE: sequence number up to which the gateway has acknowledged, FIN included. */
+  get end(): number {
+    return (this.base + this.length + (this.fin ? 1 : 0)) | 0;
+  }
+
+  /** Sequence number after the last data byte. */
+  get dataEnd(): number {
+    return (this.base + this.length) | 0;
+  }
+
+  get isEmpty(): boolean {
+    return this.length === 0 && !this.fin;
+  }
+
+  /** How many more bytes may be taken. */
+  get room(): number {
+    return this.#budget.room(this.length);
+  }
+
+  /**
+   * Makes room for `count` bytes at the end and returns where to write them; the caller fills all of them.
+   * Precondition: `count <= room`.
+   */
+  extend(count: number): { readonly bytes: Uint8Array; readonly at: number } {
+    const needed = this.#start + this.length + count;
+    if (needed > this.#bytes.length) {
+      const kept = this.#bytes.subarray(this.#start, this.#start + this.length);
+      const size = Math.ceil((this.length + count) / CHUNK) * CHUNK;
+      // Doubling keeps trickled appends linear; the budget counts bytes held, not spare room.
+      const grown = new Uint8Array(this.#bytes.length === 0 ? size : Math.max(size, this.length * 2));
+      grown.set(kept);
+      this.#bytes = grown;
+      this.#start = 0;
+    }
+    const at = this.#start + this.length;
+    this.length += count;
+    this.#budget.used += count;
+    return { bytes: this.#bytes, at };
+  }
+
+  /** The far peer acknowledged up to `ack`; frees what it covers. */
+  release(ack: number): void {
+    const acked = seqDiff(ack, this.base);
+    if (acked <= 0) return;
+    const data = Math.min(acked, this.length);
+    this.#start += data;
+    this.length -= data;
+    this.#budget.used -= data;
+    this.base = (this.base + data) | 0;
+    if (acked > data && this.fin) {
+      this.fin = false;
+      this.base = (this.base + 1) | 0;
+    }
+    if (this.length === 0) {
+      this.#bytes = new Uint8Array(0);
+      this.#start = 0;
+    }
+  }
+
+  /** The memory in which the bytes lie; `offsetOf` says where. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Index in `bytes` of sequence number `seq`, which lies in [base, dataEnd]. */
+  offsetOf(seq: number): number {
+    return this.#start + seqDiff(seq, this.base);
+  }
+
+  /** Gives everything back to the budget. */
+  discard(): number {
+    const held = this.length;
+    this.#budget.used -= held;
+    this.length = 0;
+    this.fin = false;
+    this.#bytes = new Uint8Array(0);
+    this.#start = 0;
+    return held;
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * Handback: replays custody on every link at once, clocks the near endpoints with the far peers' ACKs, and ends the
+ * translation as soon as a far peer has everything (theory of operation 5.1 to 5.4).
+ *
+ * Scheduling. Flows being handed back are visited round robin, one segment each per visit, so that within a link's former
+ *             rate all make progress together. `deadline` is when the next segment or retransmission is due.
+ * Clock.      The near endpoint may send into the window that the far peer offered, but no more than was in flight at the
+ *             loss: edge = ackP + min(far window, in flight). What custody still occupies of that is not offered again.
+ */
+import { COUNTER } from '../base/counters.ts';
+import { type Micros, NEVER } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
+import { CLOSING, FLOWING, HANDBACK } from '../flow/phase.ts';
+import { ADVANCED_ACK, UPDATED_WINDOW } from '../flow/tracker.ts';
+import type { Packet } from '../wire/packet.ts';
+import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { FIN, PSH } from '../wire/tcp-flags.ts';
+import type { FreezeContext } from './context.ts';
+import type { Frozen } from './frozen.ts';
+
+/** Headers on the wire per replayed segment, for pacing: Ethernet, IPv4 and TCP with timestamps. */
+const WIRE_OVERHEAD = 66;
+
+export class Handback {
+  readonly #context: FreezeContext;
+  #flows: Flow[] = [];
+  #first = 0;
+  /** When `run` has something to do next. */
+  deadline: Micros = NEVER;
+  // Figures of the handbacks since the list was last empty, for one summary.
+  #startedAt: Micros = 0;
+  #count = 0;
+  #bytes = 0;
+
+  constructor(context: FreezeContext) {
+    this.#context = context;
+  }
+
+  /** Flows being handed back. */
+  get size(): number {
+    return this.#flows.length;
+  }
+
+  begin(flow: Flow, now: Micros): void {
+    if (this.#flows.length === 0) {
+      this.#startedAt = now;
+      this.#count = 0;
+      this.#bytes = 0;
+    }
+    this.#flows.push(flow);
+    this.#count++;
+    this.#bytes += (flow.frozen as Frozen).custody.length;
+    this.deadline = now;
+  }
+
+  /** The flow is frozen again, has ended, or is complete. Returns a summary when it was the last one. */
+  end(flow: Flow, now: Micros): { flows: number; bytes: number; micros: Micros } | null {
+    const at = this.#flows.indexOf(flow);
+    if (at < 0) return null;
+    this.#flows.splice(at, 1);
+    if (this.#flows.length > 0) return null;
+    this.deadline = NEVER;
+    return { flows: this.#count, bytes: this.#bytes, micros: now - this.#startedAt };
+  }
+
+  /** Sends what may be sent at `now` on every link, and sets `deadline`. */
+  run(now: Micros): void {
+    const count = this.#flows.length;
+    let next = NEVER;
+    let progress = count > 0;
+    // One segment per flow and pass; the last pass moves nothing and only collects deadlines.
+    while (progress) {
+      progress = false;
+      next = NEVER;
+      for (let i = 0; i < count; i++) {
+        const flow = this.#flows[(this.#first + i) % count]!;
+        const wait = this.#step(flow, now);
+        if (wait <= now) progress = true;
+        else if (wait < next) next = wait;
+      }
+    }
+    if (count > 0) this.#first = (this.#first + 1) % count;
+    this.deadline = next;
+  }
+
+  /** Sends at most one segment of `flow`; returns when it wants the next turn (`now` when a segment was sent). */
+  #step(flow: Flow, now: Micros): Micros {
+    const frozen = flow.frozen as Frozen | null;
+    const replay = frozen?.replay ?? null;
+    if (frozen === null || replay === null || flow.phase !== HANDBACK) return NEVER;
+    const { custody } = frozen;
+    const near = flow.near;
+    const endpoint = flow.halves[near];
+    const peer = flow.halves[near === 0 ? 1 : 0];
+    if (replay.rtoAt <= now) replay.onTimeout(now);
+    const edge = peer.rcvWndShift < 0 ? (custody.base + 65_535) | 0 : peer.rightEdge;
+    const from = replay.choose(custody.dataEnd, custody.fin, edge);
+    if (replay.chosenLength < 0) return replay.rtoAt;
+    const pacer = this.#context.pacerOf(peer.port);
+    const paced = Math.max(replay.nextSendAt, pacer.nextSendAt);
+    if (paced > now) return Math.min(paced, replay.rtoAt);
+    const length = replay.chosenLength;
+    const last = ((from + length) | 0) === custody.dataEnd;
+    const flags = (last ? PSH : 0) | (last && custody.fin ? FIN : 0);
+    const at = custody.offsetOf(from);
+    const sent = this.#context.synthesizer.data(
+      flow,
+      near,
+      from,
+      endpoint.rcvNxt,
+      endpoint.rcvWnd,
+      peer.tsVal,
+      flags,
+      custody.bytes,
+      at,
+      at + length,
+      0,
+    );
+    // A full outbox is drained by the shell in this very turn.
+    if (!sent) return now + 500;
+    const { counters } = this.#context;
+    counters[COUNTER.replayedBytes]! += length;
+    if (seqLt(from, replay.sndNxt)) counters[COUNTER.retransmittedBytes]! += length;
+    if (last && custody.fin) replay.finSent = true;
+    replay.onSent(from, length, now);
+    pacer.onSent(length + WIRE_OVERHEAD, now);
+    return now;
+  }
+
+  /**
+   * HANDBACK, far side: takes what the packet acknowledges.
+   * @param found bits that `track` returned for it
+   * @returns true when the packet (perhaps rewritten) is to be forwarded, false when it is consumed
+   */
+  onFar(flow: Flow, packet: Packet, found: number, now: Micros): boolean {
+    const frozen = flow.frozen as Frozen;
+    const replay = frozen.replay!;
+    const near = flow.near;
+    const endpoint = flow.halves[near];
+    const peer = flow.halves[near === 0 ? 1 : 0];
+    const { custody } = frozen;
+    const ack = peer.rcvNxt;
+    const ce = custody.end;
+    for (let i = 0; i < packet.sackCount; i++) {
+      const left = packet.view.getInt32(packet.sackAt + 8 * i);
+      const right = packet.view.getInt32(packet.sackAt + 8 * i + 4);
+      // A D-SACK (RFC 2883) reports below the cumulative ACK; what lies beyond custody is the near endpoint's affair.
+      const end = seqGt(right, custody.dataEnd) ? custody.dataEnd : right;
+      if (seqGt(left, ack) && seqLt(left, end)) replay.scoreboard.add(left, end);
+    }
+    const isDuplicate = packet.segLength === 0 && (found & (ADVANCED_ACK | UPDATED_WINDOW)) === 0 && packet.ack === ack;
+    custody.release(seqGt(ack, ce) ? ce : ack);
+    replay.onAck(seqGt(ack, ce) ? ce : ack, isDuplicate, endpoint.srtt, now);
+    this.deadline = now;
+    if (seqGe(ack, ce)) {
+      // Everything is delivered: from here on the gateway is a wire again, this very packet included.
+      flow.frozen = null;
+      flow.phase = FLOWING;
+      this.#context.counters[COUNTER.handbacks]! += 1;
+      if (frozen.nearReset) {
+        this.#context.synthesizer.reset(flow, near, ack, endpoint.rcvNxt);
+        flow.phase = CLOSING;
+      }
+      return !frozen.nearReset;
+    }
+    const edge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
+    if (packet.segLength > 0 || seqLt(packet.seq, endpoint.rcvNxt)) {
+      setAck(packet, seqGt(packet.ack, ce) ? packet.ack : ce);
+      removeSackBelow(packet, ce);
+      setWindow(packet, rawWindow(edge, ce, peer.rcvWndShift));
+      frozen.offeredEdge = edge;
+      return true;
+    }
+    // Silly window avoidance: a new edge is told when it is worth a segment (RFC 9293 3.8.6.2.2).
+    if (seqDiff(edge, frozen.offeredEdge) >= replay.segment) {
+      this.#context.synthesizer.ack(
+        flow,
+        near === 0 ? 1 : 0,
+        endpoint.rcvNxt,
+        ce,
+        rawWindow(edge, ce, peer.rcvWndShift),
+        endpoint.tsVal,
+      );
+      frozen.offeredEdge = edge;
+    }
+    return false;
+  }
+
+  /** Answers the near endpoint with custody acknowledged and the window it has now. */
+  answer(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen;
+    const endpoint = flow.halves[flow.near];
+    const far = flow.near === 0 ? 1 : 0;
+    const ce = frozen.custody.end;
+    this.#context.counters[COUNTER.probesAnswered]! += 1;
+    this.#context.synthesizer.ack(
+      flow,
+      far,
+      endpoint.rcvNxt,
+      ce,
+      rawWindow(frozen.offeredEdge, ce, flow.halves[far].rcvWndShift),
+      packet.tsAt >= 0 ? packet.tsVal : 0,
+    );
+  }
+
+  /** Right edge that the near endpoint may fill; it never moves back. */
+  #edge(frozen: Frozen, ack: number, rightEdge: number, shift: number): number {
+    if (shift < 0) return frozen.offeredEdge;
+    const byFlight = (ack + frozen.inFlight) | 0;
+    const edge = seqLt(byFlight, rightEdge) ? byFlight : rightEdge;
+    return seqGt(edge, frozen.offeredEdge) ? edge : frozen.offeredEdge;
+  }
+}
+
+/** Raw window field for a right edge, rounded down to the window scale; never negative. */
+function rawWindow(edge: number, ack: number, shift: number): number {
+  if (shift < 0 || seqLe(edge, ack)) return 0;
+  return Math.min(0xffff, seqDiff(edge, ack) >>> shift);
+}

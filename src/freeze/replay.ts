@@ -1,0 +1,184 @@
+/**
+ * Replay: delivering custody to the far peer, as a small TCP sender of its own (theory of operation 5.1). It needs one
+ * because the near endpoint has thrown these bytes away: what is lost now only the gateway can send again.
+ *
+ * Knock.    The path may not carry packets when the link event comes. Until the far peer is heard, a short first flight goes
+ *           out and its first segment is repeated after 0.1, 0.3, 0.7, 1.5 s ...
+ * Flight.   Then new bytes leave at the delivery rate of before the loss (freeze/pacer.ts holds the whole link to its own),
+ *           within the number of bytes that was in flight then; where no rate is known, by slow start from ten segments
+ *           (RFC 6928).
+ * Losses.   SACK holes, three duplicate ACKs or an own RTO (RFC 6298, RFC 6675) bring retransmissions.
+ * End.      The far peer's ACK reaches CE.
+ */
+import { type Micros, NEVER } from '../base/time.ts';
+import { seqDiff, seqGe, seqGt, seqLt } from '../wire/seq.ts';
+import { Scoreboard } from './scoreboard.ts';
+
+/** Initial window in segments (RFC 6928). */
+const INITIAL_SEGMENTS = 10;
+/** First repetition of an unanswered knock (theory of operation 5.6: 0, 0.1, 0.3, 0.7, 1.5 s). */
+const KNOCK_INTERVAL: Micros = 100_000;
+/** A path that is silent this long is knocked at no more often. */
+const KNOCK_INTERVAL_MAX: Micros = 3_000_000;
+/** Lower bound of the retransmission timer; Linux uses the same (TCP_RTO_MIN). */
+const RTO_MIN: Micros = 200_000;
+const RTO_MAX: Micros = 10_000_000;
+/** RFC 5681 3.2. */
+const DUPLICATE_THRESHOLD = 3;
+
+export class Replay {
+  /** Next byte never replayed. */
+  sndNxt: number;
+  sndUna: number;
+  readonly scoreboard = new Scoreboard();
+  readonly segment: number;
+  /** Bytes per microsecond, 0 when unknown. */
+  readonly rate: number;
+  cwnd: number;
+  /** Bytes the path is known to take. */
+  readonly flight: number;
+  heard = false;
+  nextSendAt: Micros;
+  rtoAt: Micros = NEVER;
+  #rto: Micros;
+  readonly startedAt: Micros;
+  #duplicates = 0;
+  /** Retransmitting up to here; meaningful with `recovering`. */
+  #recoverTo = 0;
+  #rtxNxt = 0;
+  recovering = false;
+  #afterTimeout = false;
+  /** FIN was sent at least once. */
+  finSent = false;
+
+  /**
+   * @param una first byte of custody
+   * @param segment payload bytes per wire segment, at least 1
+   * @param rate delivery rate before the loss in bytes per microsecond, 0 when unknown
+   * @param flight bytes in flight at the loss
+   * @param srtt smoothed round trip before the loss in micros, 0 when unknown
+   */
+  constructor(una: number, segment: number, rate: number, flight: number, srtt: Micros, now: Micros) {
+    this.sndUna = una;
+    this.sndNxt = una;
+    this.segment = segment;
+    this.rate = rate;
+    this.flight = Math.max(flight, INITIAL_SEGMENTS * segment);
+    this.cwnd = INITIAL_SEGMENTS * segment;
+    this.#rto = Math.max(KNOCK_INTERVAL, srtt * 1.5);
+    this.nextSendAt = now;
+    this.startedAt = now;
+  }
+
+  /**
+   * The far peer acknowledged `ack` (at most CE) with SACK blocks already in the scoreboard.
+   * @param isDuplicate the segment carried no data and changed neither ACK nor window (RFC 5681 2)
+   */
+  onAck(ack: number, isDuplicate: boolean, srtt: Micros, now: Micros): void {
+    const first = !this.heard;
+    this.heard = true;
+    const advance = seqDiff(ack, this.sndUna);
+    if (advance > 0) {
+      this.sndUna = ack;
+      if (seqGt(ack, this.sndNxt)) this.sndNxt = ack;
+      this.scoreboard.release(ack);
+      this.#duplicates = 0;
+      this.cwnd += advance;
+      this.#rto = Math.min(RTO_MAX, Math.max(RTO_MIN, srtt * 2));
+      this.rtoAt = now + this.#rto;
+      if (this.recovering && seqGe(ack, this.#recoverTo)) {
+        this.recovering = false;
+        this.#afterTimeout = false;
+      } else if (this.recovering && seqLt(this.#rtxNxt, ack)) this.#rtxNxt = ack;
+    } else if (isDuplicate) this.#duplicates++;
+    if (first) {
+      // The pipe is empty and known: its former content may enter at its former rate.
+      if (this.rate > 0) this.cwnd = this.flight;
+      this.#rto = Math.max(RTO_MIN, srtt * 2);
+      this.rtoAt = now + this.#rto;
+      this.nextSendAt = now;
+    }
+    if (this.rate > 0 && this.cwnd > this.flight) this.cwnd = this.flight;
+    this.#detectLoss(ack);
+  }
+
+  #detectLoss(ack: number): void {
+    if (this.recovering) return;
+    const sackedAbove = this.scoreboard.coveredBelow(this.sndNxt);
+    const byDuplicates = this.#duplicates >= DUPLICATE_THRESHOLD && this.scoreboard.count === 0;
+    if (seqLt(ack, this.sndNxt) && (byDuplicates || sackedAbove >= DUPLICATE_THRESHOLD * this.segment)) {
+      this.recovering = true;
+      this.#recoverTo = this.sndNxt;
+      this.#rtxNxt = ack;
+    }
+  }
+
+  /** The retransmission timer fired: everything not selectively acknowledged counts as lost. */
+  onTimeout(now: Micros): void {
+    this.#rto = Math.min(this.heard ? RTO_MAX : KNOCK_INTERVAL_MAX, this.#rto * 2);
+    this.rtoAt = now + this.#rto;
+    this.recovering = true;
+    this.#afterTimeout = true;
+    this.#recoverTo = this.sndNxt;
+    this.#rtxNxt = this.sndUna;
+    this.#duplicates = 0;
+    this.finSent = false;
+    this.cwnd = this.heard ? Math.max(2 * this.segment, this.cwnd / 2) : this.segment;
+    this.nextSendAt = now;
+  }
+
+  /**
+   * Chooses what to send next.
+   * @param dataEnd sequence number after the last byte of custody
+   * @param fin a FIN follows at `dataEnd`
+   * @param rightEdge right edge of the far peer's receive window
+   * @returns start of the segment to send now; `chosenLength` is its payload length (0: a FIN alone), -1 when nothing may go
+   */
+  choose(dataEnd: number, fin: boolean, rightEdge: number): number {
+    this.chosenLength = -1;
+    if (this.recovering) {
+      const limit = this.#afterTimeout
+        ? this.#recoverTo
+        : seqMinOf(this.#recoverTo, this.scoreboard.highest(this.#recoverTo));
+      const from = this.scoreboard.nextHole(this.#rtxNxt);
+      if (seqLt(from, limit) && seqLt(from, dataEnd) && (this.heard || from === this.sndUna)) {
+        // Before the first sign of life only the first segment is repeated.
+        const end = seqMinOf(this.scoreboard.holeEnd(from, limit), dataEnd);
+        this.chosenLength = Math.min(this.segment, seqDiff(end, from));
+        return from;
+      }
+    }
+    // What the far peer got before the loss, out of order, need not be sent at all.
+    const next = seqMinOf(this.scoreboard.nextHole(this.sndNxt), dataEnd);
+    if (seqGt(next, this.sndNxt)) this.sndNxt = next;
+    const outstanding = seqDiff(this.sndNxt, this.sndUna) - this.scoreboard.coveredBelow(this.sndNxt);
+    if (outstanding >= this.cwnd && outstanding > 0) return 0;
+    const left = seqDiff(dataEnd, this.sndNxt);
+    if (left <= 0) {
+      if (fin && !this.finSent) this.chosenLength = 0;
+      return dataEnd;
+    }
+    const room = seqDiff(rightEdge, this.sndNxt);
+    // A closed window is probed with one byte when nothing else is outstanding (RFC 9293 3.8.6.1).
+    if (room <= 0 && outstanding > 0) return 0;
+    const end = this.scoreboard.holeEnd(this.sndNxt, dataEnd);
+    this.chosenLength = Math.min(this.segment, seqDiff(end, this.sndNxt), Math.max(1, room));
+    return this.sndNxt;
+  }
+
+  /** Result of `choose`: payload bytes, -1 for nothing. */
+  chosenLength = -1;
+
+  /** The chosen segment was handed to the kernel. */
+  onSent(from: number, length: number, now: Micros): void {
+    const end = (from + length) | 0;
+    if (seqGt(end, this.sndNxt)) this.sndNxt = end;
+    else this.#rtxNxt = end;
+    if (this.rtoAt === NEVER) this.rtoAt = now + this.#rto;
+    if (this.rate > 0) this.nextSendAt = Math.max(this.nextSendAt, now - 2_000) + length / this.rate;
+  }
+}
+
+function seqMinOf(a: number, b: number): number {
+  return seqLt(a, b) ? a : b;
+}

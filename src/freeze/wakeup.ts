@@ -1,0 +1,137 @@
+/**
+ * Far-sender wake-up (theory of operation 5.6): the far peer's own data may be waiting in an RTO back-off of up to two minutes.
+ * It is told the near endpoint's current ACK, so that its SND.UNA is known, and then sent ICMP network unreachable
+ * messages quoting exactly that sequence number; a sender that follows RFC 6069 undoes one back-off step per message
+ * and retransmits at once when its timer is overdue. Others ignore them.
+ *
+ * The path may not carry packets yet when the link event comes, so the round is repeated on a short schedule until data
+ * of the far peer arrives. All wake-ups of an engine share an allowance, and so do those towards one host.
+ */
+import { COUNTER } from '../base/counters.ts';
+import { type Micros, NEVER } from '../base/time.ts';
+import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import type { FreezeContext } from './context.ts';
+import type { Frozen } from './frozen.ts';
+
+/** Start of each round after the thaw. */
+const ROUNDS: readonly Micros[] = [0, 100_000, 300_000, 700_000, 1_500_000, 3_100_000];
+/** Messages per round; a back-off of 120 s from 0.2 s is ten doublings. */
+const BURST = 12;
+const SPACING: Micros = 3_000;
+/** Messages per second over all flows, and towards one host; each with a second's worth saved up. */
+const TOTAL_PER_SECOND = 5_000;
+const HOST_PER_SECOND = 1_000;
+const HOST_BUCKETS = 256;
+
+export class Wakeup {
+  readonly startedAt: Micros;
+  round = 0;
+  sent = 0;
+  synced = false;
+  /** When the present round began. */
+  roundAt: Micros;
+  nextAt: Micros;
+
+  constructor(now: Micros) {
+    this.startedAt = now;
+    this.roundAt = now;
+    this.nextAt = now;
+  }
+}
+
+/** A bucket of messages that fills at a fixed rate. */
+class Allowance {
+  readonly #perMicro: number;
+  readonly #size: number;
+  #level: number;
+  #at: Micros = 0;
+
+  constructor(perSecond: number) {
+    this.#perMicro = perSecond / 1e6;
+    this.#size = perSecond;
+    this.#level = perSecond;
+  }
+
+  take(now: Micros): boolean {
+    this.#level = Math.min(this.#size, this.#level + (now - this.#at) * this.#perMicro);
+    this.#at = now;
+    if (this.#level < 1) return false;
+    this.#level -= 1;
+    return true;
+  }
+}
+
+export class Waker {
+  readonly #context: FreezeContext;
+  readonly #total = new Allowance(TOTAL_PER_SECOND);
+  readonly #hosts: readonly Allowance[] = Array.from({ length: HOST_BUCKETS }, () => new Allowance(HOST_PER_SECOND));
+
+  constructor(context: FreezeContext) {
+    this.#context = context;
+  }
+
+  /** The loss is over: begin to wake the far peer of `flow`. */
+  start(flow: Flow, now: Micros): void {
+    const near = flow.halves[flow.near];
+    const far = flow.halves[flow.near === 0 ? 1 : 0];
+    if (!near.rcvKnown || !far.sndKnown || !far.rcvKnown) return;
+    flow.wakeup = new Wakeup(now);
+  }
+
+  /** The far peer sent data: it is awake. */
+  stop(flow: Flow): void {
+    if (flow.wakeup === null) return;
+    this.#context.counters[COUNTER.wakeupsAnswered]! += 1;
+    flow.wakeup = null;
+  }
+
+  deadlineOf(flow: Flow): Micros {
+    return flow.wakeup instanceof Wakeup ? flow.wakeup.nextAt : NEVER;
+  }
+
+  onTimer(flow: Flow, now: Micros): void {
+    const wakeup = flow.wakeup;
+    if (!(wakeup instanceof Wakeup) || wakeup.nextAt > now) return;
+    const far = flow.near === 0 ? 1 : 0;
+    const { synthesizer, counters } = this.#context;
+    const near = flow.halves[flow.near];
+    const peer = flow.halves[far];
+    if (!wakeup.synced) {
+      const custody = (flow.frozen as Frozen | null)?.custody;
+      // While custody is being delivered the far peer's RCV.NXT is the base of custody.
+      const seq = custody === undefined || custody.isEmpty ? peer.rcvNxt : custody.base;
+      if (!synthesizer.ack(flow, flow.near, seq, near.rcvNxt, near.rcvWnd, peer.tsVal)) {
+        wakeup.nextAt = now + SPACING;
+        return;
+      }
+      wakeup.synced = true;
+      wakeup.roundAt = now;
+      wakeup.nextAt = now + SPACING;
+      return;
+    }
+    const bucket =
+      this.#hosts[
+        this.#context.table.keys[flow.index * KEY_WORDS + 4 * far + (flow.family === 6 ? 3 : 0)]! & (HOST_BUCKETS - 1)
+      ]!;
+    if (!this.#total.take(now) || !bucket.take(now)) {
+      wakeup.nextAt = now + 4 * SPACING;
+      return;
+    }
+    if (synthesizer.unreachable(flow, far, near.rcvNxt, peer.rcvNxt)) {
+      wakeup.sent++;
+      counters[COUNTER.wakeups]! += 1;
+    }
+    if (wakeup.sent < BURST) {
+      wakeup.nextAt = now + SPACING;
+      return;
+    }
+    // A round that began after the link was known to carry packets has been received: no more are needed.
+    const isReceived = this.#context.pacerOf(peer.port).aliveSince <= wakeup.roundAt;
+    wakeup.round++;
+    wakeup.sent = 0;
+    wakeup.synced = false;
+    const next = ROUNDS[wakeup.round];
+    if (next === undefined || isReceived) flow.wakeup = null;
+    else wakeup.nextAt = Math.max(now + SPACING, wakeup.startedAt + next);
+  }
+}

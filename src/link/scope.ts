@@ -1,0 +1,76 @@
+/**
+ * Scopes of loss below a whole link: a host, a prefix, one flow, declared lost by command. Bounded; each may release
+ * itself after a time.
+ */
+import { type Micros, NEVER } from '../base/time.ts';
+import { matchesPrefix } from './routes.ts';
+
+export interface Scope {
+  /** Text that names it, as the user gave it; the key for release. */
+  readonly label: string;
+  readonly family: 4 | 6 | 0;
+  readonly words: Int32Array;
+  readonly prefixLength: number;
+  /** Flow index when the scope is one flow, else -1. */
+  readonly flowIndex: number;
+  readonly flowGeneration: number;
+  /** Half of that flow that counts as lost. */
+  readonly flowHalf: 0 | 1;
+  readonly until: Micros;
+}
+
+/** Most scopes at a time. */
+export const MAX_SCOPES = 1_024;
+
+export class ScopeList {
+  #scopes: Scope[] = [];
+
+  get size(): number {
+    return this.#scopes.length;
+  }
+
+  /** @returns false when there are too many */
+  add(scope: Scope): boolean {
+    this.remove(scope.label);
+    if (this.#scopes.length >= MAX_SCOPES) return false;
+    this.#scopes.push(scope);
+    return true;
+  }
+
+  /** @returns whether there was such a scope */
+  remove(label: string): boolean {
+    const before = this.#scopes.length;
+    this.#scopes = this.#scopes.filter((scope) => scope.label !== label);
+    return this.#scopes.length < before;
+  }
+
+  clear(): number {
+    const count = this.#scopes.length;
+    this.#scopes = [];
+    return count;
+  }
+
+  /** Releases scopes whose time is over; returns whether any was. */
+  expire(now: Micros): boolean {
+    const before = this.#scopes.length;
+    this.#scopes = this.#scopes.filter((scope) => scope.until > now);
+    return this.#scopes.length < before;
+  }
+
+  nextExpiry(): Micros {
+    let next = NEVER;
+    for (const scope of this.#scopes) if (scope.until < next) next = scope.until;
+    return next;
+  }
+
+  /** Whether this endpoint of this flow is inside any scope. */
+  covers(family: 4 | 6, words: Int32Array, at: number, flowIndex: number, generation: number, half: 0 | 1): boolean {
+    for (const scope of this.#scopes) {
+      if (scope.flowIndex >= 0) {
+        if (scope.flowIndex === flowIndex && scope.flowGeneration === generation && scope.flowHalf === half)
+          return true;
+      } else if (scope.family === family && matchesPrefix(words, at, scope.words, scope.prefixLength)) return true;
+    }
+    return false;
+  }
+}
