@@ -8,9 +8,12 @@ import { MICROS_PER_SECOND, type Micros, NEVER } from '../../src/base/time.ts';
 import { Packet } from '../../src/wire/packet.ts';
 import { seqAdd, seqDiff } from '../../src/wire/seq.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/wire/tcp-flags.ts';
+import { Application } from './application.ts';
 import { Content } from './content.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
-import { describe, inspect, type Quote } from './reader.ts';
+import { KeepAlive } from './keepalive.ts';
+import { Negotiation } from './negotiation.ts';
+import { describe, inspect, type Quote, readBlocks } from './reader.ts';
 import { type Interval, Receiver } from './receiver.ts';
 import { SegmentWriter } from './segment-writer.ts';
 import { Sender, TICK } from './sender.ts';
@@ -41,13 +44,9 @@ export class Endpoint {
 
   readonly #packet = new Packet();
   readonly #writer: SegmentWriter;
-  #peerIss = 0;
-  #hasTs = false;
-  #hasSack = false;
-  #hasScale = false;
-  #sndShift = 0;
-  #rcvShift = 0;
-  #tsRecent = 0;
+  readonly #terms = new Negotiation();
+  readonly #application: Application;
+  readonly #keepAlive: KeepAlive;
   #lastAckSent = 0;
   #synBackoff = 0;
   #synAt: Micros = NEVER;
@@ -56,12 +55,6 @@ export class Endpoint {
   #unacked = 0;
   #duplicate: Interval | null = null;
   #waitUntil: Micros = NEVER;
-  #deed = 0;
-  #readAt: Micros = NEVER;
-  #heardAt: Micros = 0;
-  #keepOut = 0;
-  #keepAt: Micros = NEVER;
-  #isActiveCloser = false;
   #now: Micros = 0;
 
   constructor(config: EndpointConfig) {
@@ -69,6 +62,8 @@ export class Endpoint {
     this.sender = new Sender(config, (from, to) => this.#sendRange(from, to));
     this.receiver = new Receiver(config.receiveBuffer, config.mss, new Content(config.peerContentSeed));
     this.#writer = new SegmentWriter(config);
+    this.#keepAlive = new KeepAlive(config);
+    this.#application = new Application(config, this.sender, this.receiver);
     if (config.active) this.#synAt = config.opensAt;
   }
 
@@ -76,21 +71,12 @@ export class Endpoint {
     return this.sender.isFinished && this.receiver.isFinished;
   }
 
-  get hasFailed(): boolean {
-    return this.state === 'failed';
-  }
-
-  /** Whether timestamps were negotiated, and the newest value sent. */
   get usesTimestamps(): boolean {
-    return this.#hasTs;
+    return this.#terms.hasTs;
   }
 
   tsValAt(now: Micros): number {
     return seqAdd(this.config.tsOffset, Math.floor(now / TICK));
-  }
-
-  get tsRecent(): number {
-    return this.#tsRecent;
   }
 
   /** Sequence number of an offset in the own stream. */
@@ -105,18 +91,21 @@ export class Endpoint {
 
   /** Scale of the windows that it advertises. */
   get rcvShift(): number {
-    return this.#rcvShift;
+    return this.#terms.rcvShift;
   }
 
   deadline(): Micros {
-    if (this.state === 'failed') return NEVER;
-    if (this.state === 'closed') return NEVER;
-    const deed = this.config.deeds[this.#deed]?.at ?? NEVER;
+    if (this.state === 'failed' || this.state === 'closed') return NEVER;
     const abort = this.config.abortsAt;
-    if (this.state === 'idle' || this.state === 'syn-sent' || this.state === 'syn-received') {
-      return Math.min(this.#synAt, abort);
-    }
-    return Math.min(this.sender.deadline(), this.#ackAt, this.#waitUntil, deed, this.#readAt, this.#keepAt, abort);
+    if (this.state !== 'established' && this.state !== 'time-wait') return Math.min(this.#synAt, abort);
+    return Math.min(
+      this.sender.deadline(),
+      this.#ackAt,
+      this.#waitUntil,
+      this.#application.deadline(),
+      this.#keepAlive.at,
+      abort,
+    );
   }
 
   handleTimeout(now: Micros): void {
@@ -138,7 +127,7 @@ export class Endpoint {
     if (now >= this.#ackAt) this.#sendAck();
     this.sender.handleTimeout(now);
     if (this.sender.hasGivenUp) this.#fail('timeout');
-    if (now >= this.#keepAt) this.#keepAlive();
+    if (now >= this.#keepAlive.at) this.#probeIdle();
   }
 
   /**
@@ -197,7 +186,7 @@ export class Endpoint {
       this.#refuse();
       return;
     }
-    this.#takeSyn();
+    this.#terms.take(packet, this.config);
     this.state = 'syn-received';
     this.#sendSyn();
   }
@@ -214,29 +203,15 @@ export class Endpoint {
       return;
     }
     if ((packet.flags & SYN) === 0) return;
-    this.#takeSyn();
+    this.#terms.take(packet, this.config);
     this.#open(packet.window);
     this.#sendAck();
-  }
-
-  /** The peer's SYN: initial sequence number and options, each only if both sides sent it. */
-  #takeSyn(): void {
-    const packet = this.#packet;
-    const { config } = this;
-    this.#peerIss = packet.seq;
-    this.#hasTs = config.timestamps && packet.tsAt >= 0;
-    this.#hasSack = config.sack && packet.sackPermitted;
-    this.#hasScale = config.windowScale >= 0 && packet.windowScale >= 0;
-    this.#sndShift = this.#hasScale ? packet.windowScale : 0;
-    this.#rcvShift = this.#hasScale ? config.windowScale : 0;
-    if (this.#hasTs) this.#tsRecent = packet.tsVal;
   }
 
   #open(window: number): void {
     this.state = 'established';
     this.#synAt = NEVER;
-    this.#heardAt = this.#now;
-    this.#armKeepAlive();
+    this.#keepAlive.heard(this.#now);
     this.#act();
     this.sender.start(window, 0, this.#synBackoff === 1 ? this.#now - this.#synSentAt : -1, this.#now);
   }
@@ -257,7 +232,7 @@ export class Endpoint {
       else this.#challenge();
       return;
     }
-    const from = receiver.rcvNxt + seqDiff(packet.seq, this.#peerSeq(receiver.rcvNxt));
+    const from = receiver.rcvNxt + seqDiff(packet.seq, this.#terms.peerSeq(receiver.rcvNxt));
     const to = from + packet.segLength;
     if (!this.#passesPaws(strict)) return;
     if (to < this.#lastAckSent || from > receiver.rightEdge) {
@@ -285,30 +260,22 @@ export class Endpoint {
       this.#challenge();
       return;
     }
-    const window = packet.window * 2 ** this.#sndShift;
+    const window = packet.window * 2 ** this.#terms.sndShift;
     if (this.state === 'syn-received') {
       if (ack < 0) return;
       this.#open(window);
     }
-    if (this.#hasTs && from <= this.#lastAckSent && seqDiff(packet.tsVal, this.#tsRecent) > 0) {
-      this.#tsRecent = packet.tsVal;
-    }
-    this.#heardAt = this.#now;
-    this.#keepOut = 0;
-    this.#armKeepAlive();
+    if (from <= this.#lastAckSent) this.#terms.remember(packet.tsVal);
+    this.#keepAlive.heard(this.#now);
     this.#takeAck(ack, window, from);
     if (packet.segLength > 0) this.#takeData(from);
     this.#settle();
   }
 
-  #peerSeq(offset: number): number {
-    return seqAdd(this.#peerIss, offset + 1);
-  }
-
   /** RFC 7323 section 5, with the slack of one that Linux allows (TCP_PAWS_WINDOW). */
   #passesPaws(strict: boolean): boolean {
     const packet = this.#packet;
-    if (!this.#hasTs || (packet.flags & RST) !== 0) return true;
+    if (!this.#terms.hasTs || (packet.flags & RST) !== 0) return true;
     if (packet.tsAt < 0) {
       this.#violation(`timestamps were negotiated: ${describe(packet)}`);
       return false;
@@ -316,9 +283,9 @@ export class Endpoint {
     if (seqDiff(packet.tsEcr, this.tsValAt(this.#now)) > 0 && (packet.flags & ACK) !== 0) {
       this.#violation(`echoes a timestamp never sent: ${describe(packet)}`);
     }
-    if (seqDiff(this.#tsRecent, packet.tsVal) <= 1) return true;
+    if (this.#terms.passesPaws(packet.tsVal)) return true;
     this.pawsDrops++;
-    if (strict) this.#violation(`fails PAWS (newest ${this.#tsRecent}): ${describe(packet)}`);
+    if (strict) this.#violation(`fails PAWS (newest ${this.#terms.tsRecent}): ${describe(packet)}`);
     this.#sendAck();
     return false;
   }
@@ -328,14 +295,13 @@ export class Endpoint {
     const { sender } = this;
     if (ack < sender.sndUna) return;
     const blocks: Interval[] = [];
-    for (let index = 0; index < packet.sackCount; index++) {
-      const left = this.offsetOf(packet.view.getInt32(packet.sackAt + 8 * index));
-      const right = this.offsetOf(packet.view.getInt32(packet.sackAt + 8 * index + 4));
-      if (right > sender.sndMax || left >= right) this.#violation(`SACK of data never sent: ${describe(packet)}`);
-      else if (left >= ack) blocks.push({ from: left, to: right });
+    for (const block of readBlocks(packet, (seq) => this.offsetOf(seq))) {
+      if (block.to > sender.sndMax || block.from >= block.to) {
+        this.#violation(`SACK of data never sent: ${describe(packet)}`);
+      } else if (block.from >= ack) blocks.push(block);
     }
     let age = -1;
-    if (this.#hasTs) {
+    if (this.#terms.hasTs) {
       const tick = Math.floor(this.#now / TICK) + seqDiff(packet.tsEcr, this.tsValAt(this.#now));
       age = Math.max(0, this.#now - tick * TICK);
     }
@@ -357,8 +323,8 @@ export class Endpoint {
     const arrival = receiver.accept(packet.bytes, packet.payloadAt, length, from, fin);
     if (arrival.corruptAt >= 0) this.#violation(`wrong byte at ${arrival.corruptAt}: ${describe(packet)}`);
     if (arrival.advanced > 0) this.lastProgressAt = this.#now;
-    if (this.#readAt === NEVER) receiver.readUpTo = receiver.received;
-    if (this.#hasSack && arrival.duplicate !== null) this.#duplicate = arrival.duplicate;
+    this.#application.read();
+    if (this.#terms.hasSack && arrival.duplicate !== null) this.#duplicate = arrival.duplicate;
     this.#unacked += length;
     if (arrival.ackNow || this.#unacked >= 2 * this.config.mss || this.config.delayedAck === 0) this.#ackAt = this.#now;
     else if (this.#ackAt === NEVER) this.#ackAt = this.#now + this.config.delayedAck;
@@ -368,47 +334,21 @@ export class Endpoint {
   #settle(): void {
     if (this.#now >= this.#ackAt) this.#sendAck();
     if (!this.isDone || this.state !== 'established') return;
-    if (this.#isActiveCloser) {
+    if (this.#application.isActiveCloser) {
       this.state = 'time-wait';
       this.#waitUntil = this.#now + TIME_WAIT;
     } else this.state = 'closed';
   }
 
-  /** What the application does: write, read, stop reading, close. */
   #act(): void {
-    const { config, sender, receiver } = this;
-    let deed = config.deeds[this.#deed];
-    while (deed !== undefined && this.#now >= deed.at) {
-      sender.written += deed.write;
-      if (deed.pause > 0) this.#readAt = this.#now + deed.pause;
-      deed = config.deeds[++this.#deed];
-    }
-    if (deed === undefined && config.closes && !sender.closed) {
-      sender.closed = true;
-      this.#isActiveCloser = !receiver.isFinished;
-    }
-    if (this.#now >= this.#readAt) {
-      this.#readAt = NEVER;
-      receiver.readUpTo = receiver.received;
-      if (receiver.wantsWindowUpdate) this.#sendAck();
-    }
-    sender.send(this.#now);
+    if (this.#application.act(this.#now)) this.#sendAck();
+    this.sender.send(this.#now);
   }
 
-  #armKeepAlive(): void {
-    const { keepIdle, keepInterval } = this.config;
-    this.#keepAt = this.#heardAt + (this.#keepOut === 0 ? keepIdle : keepIdle + this.#keepOut * keepInterval);
-  }
-
-  /** RFC 9293 3.8.4, in the form of Linux: no data, the sequence number before SND.NXT. */
-  #keepAlive(): void {
-    if (this.#keepOut >= this.config.keepProbes) {
-      this.#fail('keepalive');
-      return;
-    }
-    this.#keepOut++;
-    this.#armKeepAlive();
-    if (this.sender.board.isEmpty) this.#emit(ACK, this.sender.sndUna - 1, 0, 0);
+  /** In the form of Linux: no data, the sequence number before SND.NXT; not while data is outstanding. */
+  #probeIdle(): void {
+    if (!this.#keepAlive.probe()) this.#fail('keepalive');
+    else if (this.sender.board.isEmpty) this.#emit(ACK, this.sender.sndUna - 1, 0, 0);
   }
 
   /** RFC 5961: an ACK that tells the truth and nothing else. */
@@ -426,17 +366,16 @@ export class Endpoint {
 
   #sendRange(from: number, to: number): void {
     const { sender } = this;
-    const fin = to > sender.written ? FIN : 0;
     const end = Math.min(to, sender.written);
-    this.#emit(ACK | fin | (end > from && end === sender.written ? PSH : 0), from, from, end);
+    const push = end > from && end === sender.written ? PSH : 0;
+    this.#emit(ACK | push | (to > sender.written ? FIN : 0), from, from, end);
   }
 
   #emit(flags: number, offset: number, from: number, to: number): void {
     const { receiver } = this;
     const isSyn = (flags & SYN) !== 0;
-    const field = isSyn ? Math.min(0xffff, this.config.receiveBuffer) : receiver.advertise(this.#rcvShift);
-    if (isSyn) receiver.rightEdge = Math.max(receiver.rightEdge, field);
-    const blocks = this.#hasSack && !isSyn ? receiver.sackBlocks(this.#hasTs ? 3 : 4, this.#duplicate) : [];
+    const field = receiver.advertise(isSyn ? 0 : this.#terms.rcvShift);
+    const blocks = this.#terms.hasSack && !isSyn ? receiver.sackBlocks(this.#terms.hasTs ? 3 : 4, this.#duplicate) : [];
     if ((flags & ACK) !== 0 && !isSyn) {
       this.#lastAckSent = receiver.rcvNxt;
       this.#ackAt = NEVER;
@@ -447,14 +386,12 @@ export class Endpoint {
       this.#writer.segment({
         flags,
         seq: this.seqOf(offset),
-        ack: (flags & ACK) === 0 ? 0 : this.#peerSeq(receiver.rcvNxt),
+        ack: (flags & ACK) === 0 ? 0 : this.#terms.peerSeq(receiver.rcvNxt),
         window: field,
-        hasTs: isSyn && (flags & ACK) === 0 ? this.config.timestamps : this.#hasTs,
+        ...this.#terms.offer(flags, this.config),
         tsVal: this.tsValAt(this.#now),
-        tsEcr: this.#tsRecent,
-        offersSack: isSyn && ((flags & ACK) === 0 ? this.config.sack : this.#hasSack),
-        offersScale: isSyn && ((flags & ACK) === 0 ? this.config.windowScale >= 0 : this.#hasScale),
-        blocks: blocks.map((block) => ({ from: this.#peerSeq(block.from), to: this.#peerSeq(block.to) })),
+        tsEcr: this.#terms.tsRecent,
+        blocks: blocks.map((block) => ({ from: this.#terms.peerSeq(block.from), to: this.#terms.peerSeq(block.to) })),
         from,
         to,
       }),

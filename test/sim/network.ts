@@ -7,7 +7,7 @@ import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { EngineConfig } from '../../src/engine/engine.ts';
 import { Endpoint } from './endpoint.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
-import { addresses, cutEvents, type LossKind, restoreEvents, startEvents } from './events.ts';
+import { addresses, cutEvents, type LossKind, restoreEvents, type Step, startEvents } from './events.ts';
 import { Gateway } from './gateway.ts';
 import { judge } from './observer.ts';
 import { EventQueue } from './queue.ts';
@@ -108,6 +108,8 @@ export class Network {
         family: config.family,
         name: `${side}${this.flows.length}`,
         vnetLength: this.vnetLength,
+        // Without the virtio-net header there is nothing to describe a super-packet with.
+        ...(this.vnetLength === 0 ? { burst: own.mss ?? base.mss } : {}),
         addresses: addresses(config.family, side, config.lanHost, config.wanHost),
         port: side === 'lan' ? config.lanPort : config.wanPort,
         peerPort: side === 'lan' ? config.wanPort : config.lanPort,
@@ -132,7 +134,7 @@ export class Network {
     this.wires[`${side}Out`].cut();
     if (kind === 'none') return;
     this.queue.schedule(this.now + after, () => {
-      for (const step of cutEvents(side, kind)) this.#tell(step);
+      for (const step of cutEvents(side, kind)) this.tell(step);
     });
   }
 
@@ -143,7 +145,7 @@ export class Network {
       this.wires[`${side}Out`].restore();
     });
     this.queue.schedule(this.now + Math.max(0, -settling), () => {
-      for (const step of restoreEvents(side, kind)) this.#tell(step);
+      for (const step of restoreEvents(side, kind)) this.tell(step);
     });
   }
 
@@ -167,7 +169,8 @@ export class Network {
     return [...this.violations, ...this.flows.flatMap((flow) => [...flow.lan.violations, ...flow.wan.violations])];
   }
 
-  #tell(step: ReturnType<typeof cutEvents>[number]): void {
+  /** Hand an event or a command to the engine, as the shell would. A refusal is a violation. */
+  tell(step: Step): void {
     const { gateway } = this;
     if (gateway === null) return;
     if (step.kind === 'command') {

@@ -10,6 +10,7 @@ import {
 import { describePacket } from '../../src/wire/printer.ts';
 import { isHeaderSumRight, isSumRight, pseudoSum } from './checksums.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
+import type { Interval } from './receiver.ts';
 
 /** An ICMP unreachable that quotes one of the endpoint's segments. */
 export interface Quote {
@@ -19,6 +20,14 @@ export interface Quote {
 
 export function describe(packet: Packet): string {
   return describePacket(packet);
+}
+
+/** The SACK blocks of a segment as ranges of stream offsets. */
+export function readBlocks(packet: Packet, offsetOf: (seq: number) => number): Interval[] {
+  return Array.from({ length: packet.sackCount }, (_none, index) => ({
+    from: offsetOf(packet.view.getInt32(packet.sackAt + 8 * index)),
+    to: offsetOf(packet.view.getInt32(packet.sackAt + 8 * index + 4)),
+  }));
 }
 
 function hasAddress(packet: Packet, at: number, words: Int32Array, index: number): boolean {

@@ -198,7 +198,7 @@ export class Sender {
     if (this.board.isEmpty && this.sndNxt < this.end && this.#sendable() === 0 && this.#persistAt === NEVER) {
       this.#persistAt = now + Math.min(RTO_MAX, this.#currentRto() * 2 ** this.#persistBackoff);
     }
-    if (this.sndNxt === this.end && this.board.isEmpty) this.#persistAt = NEVER;
+    if (!this.board.isEmpty || this.sndNxt === this.end) this.#persistAt = NEVER;
   }
 
   /** Size of the next new segment that the peer's window and silly-window avoidance allow (RFC 9293 3.8.6.2.1). */
@@ -334,7 +334,7 @@ export class Sender {
     this.#persistAt = now + Math.min(RTO_MAX, this.rto * 2 ** this.#persistBackoff);
     const { probe, mss } = this.#config;
     // A window below one segment is filled when the override timer fires (RFC 9293 3.8.6.2.1 case 4).
-    const room = Math.min(this.sndWnd, this.end - this.sndNxt);
+    const room = Math.min(this.sndWnd, this.end - this.sndNxt, mss);
     if (room > 0) {
       this.board.add(this.sndNxt, this.sndNxt + room, now);
       this.sndNxt += room;

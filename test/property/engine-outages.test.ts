@@ -1,0 +1,39 @@
+/**
+ * Invariant 8, and with it 1, 2, 4, 5, 6 and the bounds of 7: any random schedule of traffic, loss, reordering and outages
+ * ends, once the link is up, with every stream intact and no flow frozen. What the invariants forbid on the way is
+ * judged by the observer and by the endpoints, packet by packet.
+ *
+ * TCPFREEZE_SIM_RUNS sets how many; TCPFREEZE_SIM_SEED where to begin, to repeat one.
+ */
+import { describe, expect, it } from 'vitest';
+import { REGRESSIONS } from '../sim/regressions/seeds.ts';
+import { runScenario } from '../sim/run.ts';
+import { makeScenario } from '../sim/scenario.ts';
+
+const RUNS = Number(process.env.TCPFREEZE_SIM_RUNS ?? 1500);
+const FIRST = Number(process.env.TCPFREEZE_SIM_SEED ?? 1);
+/** Pieces, so that a failure shows early and the reporter lives. */
+const SLICE = 250;
+
+function failuresOf(seed: number): string[] {
+  const { complaints } = runScenario(makeScenario(seed));
+  if (complaints.length === 0) return [];
+  return [`TCPFREEZE_SIM_SEED=${seed} TCPFREEZE_SIM_RUNS=1: ${complaints.slice(0, 3).join(' | ')}`];
+}
+
+describe('random outages', () => {
+  for (let from = FIRST; from < FIRST + RUNS; from += SLICE) {
+    const to = Math.min(from + SLICE, FIRST + RUNS);
+    it(`end with every stream intact: seeds ${from} to ${to - 1}`, () => {
+      const failures: string[] = [];
+      for (let seed = from; seed < to && failures.length < 5; seed++) failures.push(...failuresOf(seed));
+      expect(failures).toEqual([]);
+    });
+  }
+});
+
+describe('seeds that once failed', () => {
+  it.each(REGRESSIONS)('$seed: $why', ({ seed }) => {
+    expect(failuresOf(seed)).toEqual([]);
+  });
+});

@@ -1,0 +1,139 @@
+/** Runs a scenario and says everything that is wrong with how it went. */
+import { type Micros, seconds } from '../../src/base/time.ts';
+import { LINUX } from './endpoint-config.ts';
+import { Network, type SimFlow } from './network.ts';
+import type { Outage, Scenario } from './scenario.ts';
+
+export interface Outcome {
+  readonly network: Network;
+  /** One line each; empty when all is well. */
+  readonly complaints: string[];
+  readonly endedAt: Micros;
+}
+
+export interface RunOptions {
+  readonly extraTimeouts?: number;
+  /** Without any gateway: what the hosts make of the same day by themselves. */
+  readonly plain?: boolean;
+  readonly prepare?: (network: Network) => void;
+}
+
+/** RTO back-off reaches 120 s; a sender without RFC 6069 sleeps that long once more after a late loss. */
+const PATIENCE = seconds(700);
+
+function plan(network: Network, outage: Outage): Micros {
+  const { side, kind, at, noticed, settling, mode, lead } = outage;
+  const end = at + Math.max(outage.lasts, mode === 'cut' ? noticed + 1_000 : lead + 1_000);
+  if (mode === 'cut') {
+    network.at(at, () => network.cut(side, kind, noticed));
+    network.at(end, () => network.restore(side, kind, settling));
+  } else {
+    const selector = { kind: 'link', name: `${side}0` } as const;
+    network.at(at, () =>
+      network.tell({
+        kind: 'command',
+        command: { kind: 'freeze', selector, leadMicros: mode === 'planned' ? lead : 0 },
+      }),
+    );
+    if (mode === 'planned') network.at(at + lead, () => network.cut(side, 'none', 0));
+    network.at(end, () => network.restore(side, 'command', mode === 'planned' ? settling : 0));
+  }
+  return end + Math.abs(settling);
+}
+
+/** Whether every byte that an application writes has reached the other one. */
+function hasArrived(flow: SimFlow): boolean {
+  const total = (end: SimFlow['lan']): number => end.config.deeds.reduce((sum, deed) => sum + deed.write, 0);
+  return flow.wan.receiver.received === total(flow.lan) && flow.lan.receiver.received === total(flow.wan);
+}
+
+/**
+ * A reset that costs nothing: the peer had everything and closed, its TIME-WAIT ran out during an outage, and so the last
+ * FIN meets a closed port. That happens without any gateway, too.
+ */
+function isHarmless(flow: SimFlow): boolean {
+  const { lan, wan } = flow;
+  const gone = lan.state === 'closed' || wan.state === 'closed';
+  const reset = lan.failure === 'reset' ? wan.failure === null : wan.failure === 'reset' && lan.failure === null;
+  return hasArrived(flow) && gone && reset && lan.config.closes && wan.config.closes;
+}
+
+/** Whether a flow has nothing more to do. A connection that never closes is through when all bytes have arrived. */
+export function isThrough(flow: SimFlow): boolean {
+  const finished = (end: SimFlow['lan']): boolean =>
+    end.sender.sndUna >= end.sender.written && (!end.config.closes || end.sender.isFinished);
+  return isHarmless(flow) || (hasArrived(flow) && finished(flow.lan) && finished(flow.wan));
+}
+
+function verdict(network: Network, scenario: Scenario): string[] {
+  const complaints = network.complaints();
+  for (const flow of network.flows) {
+    if (isHarmless(flow)) continue;
+    for (const [from, to] of [[flow.lan, flow.wan] as const, [flow.wan, flow.lan] as const]) {
+      const { name } = from.config;
+      if (from.failure !== null) complaints.push(`${name} failed: ${from.failure}`);
+      if (to.receiver.received !== from.sender.written) {
+        complaints.push(`${name} sent ${from.sender.written}, ${to.receiver.received} arrived`);
+      }
+      if (from.config.closes && !from.sender.isFinished) complaints.push(`${name} (${from.state}) never finished`);
+    }
+  }
+  const { gateway } = network;
+  if (gateway === null) return complaints;
+  for (const snapshot of gateway.flows(network.now)) {
+    if (
+      snapshot.phase.toLowerCase() === 'frozen' ||
+      snapshot.phase.toLowerCase() === 'handback' ||
+      snapshot.custodyBytes > 0
+    ) {
+      complaints.push(
+        `${snapshot.id} ${snapshot.originator} is left ${snapshot.phase} with ${snapshot.custodyBytes} bytes`,
+      );
+    }
+  }
+  const status = gateway.command({ kind: 'status' }, network.now);
+  if (status.kind !== 'status') complaints.push('no status');
+  else if (status.links.some((link) => link.state !== 'up')) complaints.push('a link is left lost');
+  else if (status.flows.total > scenario.engine.maxFlows) complaints.push(`${status.flows.total} flows are tracked`);
+  return complaints;
+}
+
+/** Invariant 7: what is in custody stays within its bounds, looked at while it matters. */
+function watchMemory(network: Network, scenario: Scenario, at: Micros, found: string[]): void {
+  const { custodyBytesPerFlow, custodyBytesTotal } = scenario.engine;
+  network.at(at, () => {
+    let total = 0;
+    for (const flow of network.gateway?.flows(network.now) ?? []) {
+      total += flow.custodyBytes;
+      if (flow.custodyBytes > custodyBytesPerFlow)
+        found.push(`${flow.id} holds ${flow.custodyBytes}, limit ${custodyBytesPerFlow}`);
+    }
+    if (total > custodyBytesTotal) found.push(`custody of ${total} exceeds ${custodyBytesTotal}`);
+  });
+}
+
+export function runScenario(scenario: Scenario, options: RunOptions = {}): Outcome {
+  const network = new Network({
+    seed: scenario.seed,
+    lan: scenario.lan,
+    wan: scenario.wan,
+    engine: options.plain === true ? null : scenario.engine,
+    arenaBytes: scenario.arenaBytes,
+    extraTimeouts: options.extraTimeouts ?? 0,
+    base: LINUX,
+  });
+  options.prepare?.(network);
+  for (const flow of scenario.flows) network.addFlow(flow);
+  const memory: string[] = [];
+  let last: Micros = 0;
+  for (const outage of scenario.outages) {
+    last = Math.max(last, plan(network, outage));
+    for (const part of [0.3, 0.9, 1.05]) watchMemory(network, scenario, outage.at + outage.lasts * part, memory);
+  }
+  network.run(last);
+  const isOver = (flow: SimFlow): boolean => isThrough(flow) || flow.lan.failure !== null || flow.wan.failure !== null;
+  network.run(last + PATIENCE, () => network.flows.every(isOver));
+  // Late duplicates, TIME-WAIT and the engine's own clean-up get a little longer.
+  network.run(network.now + seconds(5));
+  return { network, complaints: [...memory, ...verdict(network, scenario)], endedAt: network.now };
+}
