@@ -22,7 +22,7 @@ const LAST_TABLE = 7_199;
 /** Where the rules go when nothing stands in the way. */
 const USUAL_PRIORITY = 100;
 
-/** Mark of packets from the TUN towards the LAN while their source is validated; see `ruleset.ts`. */
+/** Mark of ICMP from the TUN towards the LAN while its source is validated; see `sourceRule`. */
 export const SOURCE_MARK = 0x0200_0000;
 
 export type Family = 4 | 6;
@@ -32,6 +32,7 @@ export interface RuleEntry {
   readonly priority: number;
   readonly table: string;
   readonly iif?: string;
+  readonly ipproto?: string;
   readonly protocol?: string;
   readonly fwmark?: string;
 }
@@ -57,6 +58,11 @@ function tableNumber(name: string): string {
   return TABLE_NUMBERS[name] ?? name;
 }
 
+/** `ip -N` prints `ipproto-6`, `ip` without it `tcp`. */
+function protocolName(text: string): string {
+  return text === 'ipproto-6' || text === '6' ? 'tcp' : text.replace(/^ipproto-/, '');
+}
+
 export function parseRules(json: string): RuleEntry[] {
   const entries: unknown = json.trim() === '' ? [] : JSON.parse(json);
   if (!Array.isArray(entries)) return [];
@@ -64,6 +70,7 @@ export function parseRules(json: string): RuleEntry[] {
     priority: Number(entry.priority),
     table: tableNumber(String(entry.table ?? '')),
     ...(entry.iif === undefined ? {} : { iif: String(entry.iif) }),
+    ...(entry.ipproto === undefined ? {} : { ipproto: protocolName(String(entry.ipproto)) }),
     ...(entry.protocol === undefined ? {} : { protocol: String(entry.protocol) }),
     ...(entry.fwmark === undefined ? {} : { fwmark: String(entry.fwmark) }),
   }));
@@ -154,39 +161,24 @@ export interface RoutingStep {
 
 /** `ip rule` that sends the TCP of one interface to the table. */
 export function steeringRule(family: Family, name: string, table: number, priority: number): RoutingStep {
-  const what = [
-    'iif',
-    name,
-    'ipproto',
-    'tcp',
-    'lookup',
-    `${table}`,
-    'priority',
-    `${priority}`,
-    'protocol',
-    `${ROUTE_PROTOCOL}`,
-  ];
+  const what = ['iif', name, 'ipproto', 'tcp', ...tail(table, priority)];
   return step(family, 'rule', what);
 }
 
 /**
- * `ip rule` that makes the reverse lookup of source validation (fib_validate_source, which looks up as iif lo) find
- * the TUN for marked packets. Packets that are forwarded have another iif, the gateway's own have no mark.
+ * `ip rule` for source validation of ICMP that the gateway sends to a LAN host in the name of an address that has no
+ * route while the link is lost. The reverse lookup (__mkroute_input and fib_validate_source, Linux net/ipv4) is that of
+ * the answer coming in by the LAN interface. For TCP the steering rule answers it with the TUN, and the source is valid;
+ * ICMP is not steered, so a mark stands for the protocol. Nothing that really comes in by the LAN carries it.
  */
-export function sourceRule(table: number, priority: number): RoutingStep {
-  const mark = `0x${SOURCE_MARK.toString(16)}`;
-  return step(4, 'rule', [
-    'iif',
-    'lo',
-    'fwmark',
-    mark,
-    'lookup',
-    `${table}`,
-    'priority',
-    `${priority}`,
-    'protocol',
-    `${ROUTE_PROTOCOL}`,
-  ]);
+export function sourceRule(name: string, table: number, priority: number): RoutingStep {
+  const what = ['iif', name, 'fwmark', `0x${SOURCE_MARK.toString(16)}`, ...tail(table, priority)];
+  return step(4, 'rule', what);
+}
+
+/** What all our rules end with. */
+function tail(table: number | string, priority: number): string[] {
+  return ['lookup', `${table}`, 'priority', `${priority}`, 'protocol', `${ROUTE_PROTOCOL}`];
 }
 
 /** Default route of the table. */
@@ -204,9 +196,9 @@ export function deleteRule(family: Family, rule: RuleEntry): string[] {
   const selectors = [
     ...(rule.iif === undefined ? [] : ['iif', rule.iif]),
     ...(rule.fwmark === undefined ? [] : ['fwmark', rule.fwmark]),
+    ...(rule.ipproto === undefined ? [] : ['ipproto', rule.ipproto]),
   ];
-  const tail = ['lookup', rule.table, 'priority', `${rule.priority}`, 'protocol', `${ROUTE_PROTOCOL}`];
-  return [familyFlag(family), 'rule', 'del', ...selectors, ...tail];
+  return [familyFlag(family), 'rule', 'del', ...selectors, ...tail(rule.table, rule.priority)];
 }
 
 /** Arguments that delete our routes of a table. */

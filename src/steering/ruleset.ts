@@ -23,7 +23,7 @@ const PRIORITY_LAST = 1_000;
 export interface RulesetOptions {
   readonly tun: string;
   readonly lan: readonly string[];
-  /** Mark packets towards the LAN, for source validation. */
+  /** Mark ICMP towards the LAN, for source validation (`sourceRule`). */
   readonly markSource: boolean;
   /** Connection tracking is in use already, so a rule may ask it (asking switches it on). */
   readonly trackingActive: boolean;
@@ -63,7 +63,7 @@ export function ruleset(options: RulesetOptions, lanTimeout?: number): string {
     const mark = `0x${SOURCE_MARK.toString(16)}`;
     lines.push(
       `chain validate { type filter hook prerouting priority ${PRIORITY_LAST}; policy accept; ` +
-        `iifname ${quoted(tun)} meta mark 0 fib daddr oifname ${lanSet} meta mark set ${mark}; }`,
+        `iifname ${quoted(tun)} meta l4proto icmp meta mark 0 fib daddr oifname ${lanSet} meta mark set ${mark}; }`,
       `chain validated { type filter hook forward priority ${PRIORITY_RAW}; policy accept; ` +
         `iifname ${quoted(tun)} meta mark ${mark} meta mark set 0; }`,
     );

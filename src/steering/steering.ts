@@ -80,8 +80,8 @@ export class Steering {
     const steered = links.flatMap(({ name }) =>
       families.map((f) => steeringRule(f, name, place.table, place.priority)),
     );
-    const marked = rulesetOptions?.markSource === true;
-    this.#rules = marked ? [sourceRule(place.table, place.priority), ...steered] : steered;
+    const marked = rulesetOptions?.markSource === true ? rulesetOptions.lan : [];
+    this.#rules = [...marked.map((name) => sourceRule(name, place.table, place.priority)), ...steered];
   }
 
   /**
@@ -163,7 +163,8 @@ export class Steering {
       const { rules, routes } = await readRouting(family);
       const ours = rules.filter((rule) => isOurs(rule) && rule.table === String(this.table));
       for (const { name } of this.#options.links) {
-        if (!ours.some((rule) => rule.iif === name)) missing.push(`IPv${family} rule for ${name}`);
+        if (!ours.some((rule) => rule.iif === name && rule.ipproto === 'tcp'))
+          missing.push(`IPv${family} rule for ${name}`);
       }
       const routed = routes.some(
         (route) => isOurs(route) && route.table === String(this.table) && route.dst === 'default',
