@@ -94,3 +94,11 @@ export function slowTcpResidue(p: Packet): number {
   const pseudo = slowSum([0, 6, (length >> 8) & 0xff, length & 0xff], 0, 4, addresses);
   return slowSum(bytes, p.tcpAt, p.end, pseudo);
 }
+
+/** Everything the decoder says about a packet, without the memory it lies in (slow to compare). */
+export function fieldsOf(p: Packet): Record<string, unknown> {
+  const fields: Record<string, unknown> = { ...p };
+  delete fields.view;
+  delete fields.bytes;
+  return fields;
+}
