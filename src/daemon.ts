@@ -118,6 +118,7 @@ export class Daemon implements ControlTarget {
 
   async #begin(): Promise<Running> {
     const { config } = this.#options;
+    if (config.policy.length > 0) this.#log.warn({}, 'policy rules are checked, but not applied by this version');
     const interfaces = await findInterfaces(config.links.map((link) => link.name));
     const words = new Uint32Array(Uint8Array.from(randomBytes(12)).buffer);
     const datapath = await Datapath.start({
@@ -262,19 +263,20 @@ export class Daemon implements ControlTarget {
     }
   }
 
-  #datapath(): Datapath {
-    if (this.#running !== undefined) return this.#running.datapath;
+  #current(): Running {
+    if (this.#running !== undefined) return this.#running;
     throw new TcpfreezeError('DATAPATH_ENDED', 'the datapath is being restarted', 'try again in a moment');
   }
 
   async status(): Promise<StatusJson> {
-    const datapath = this.#datapath();
+    const { datapath, since } = this.#current();
     const { links, flows, custodyBytes } = accepted(await datapath.command({ kind: 'status' }), 'status');
     return {
       version: packageVersion(),
       uptime: (Date.now() - this.#startedAt) / 1_000,
       tun: datapath.tunName,
-      links: links.map((link) => toLinkJson(link, (at) => datapath.toDate(at))),
+      // Nothing is known of a link from before the start.
+      links: links.map((link) => toLinkJson(link, (at) => new Date(Math.max(datapath.toDate(at).getTime(), since)))),
       flows,
       custodyBytes,
       counters: datapath.counters(),
@@ -282,13 +284,13 @@ export class Daemon implements ControlTarget {
   }
 
   async flows(frozenOnly: boolean): Promise<FlowJson[]> {
-    const datapath = this.#datapath();
+    const { datapath } = this.#current();
     const { flows } = accepted(await datapath.command({ kind: 'flows', frozenOnly }), 'flows');
     return flows.map((flow) => toFlowJson(flow, (at) => datapath.toDate(at)));
   }
 
   async act(action: Action, body: unknown): Promise<DoneJson> {
-    const { flows, message } = accepted(await this.#datapath().command(toCommand(action, body)), 'done');
+    const { flows, message } = accepted(await this.#current().datapath.command(toCommand(action, body)), 'done');
     return { flows, message };
   }
 }
