@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TcpfreezeError } from '../base/errors.ts';
+import { ControlClient } from '../control/client.ts';
 import { compiledProgram, lineSplitter } from './child.ts';
 import { onLabExit } from './registry.ts';
 import { LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
@@ -101,11 +102,9 @@ export class LabGateway {
     });
   }
 
-  /** As `cli` with `--json`, parsed. @throws TcpfreezeError GATEWAY_COMMAND */
-  async json(...args: string[]): Promise<unknown> {
-    const { exitCode, stdout, stderr } = await this.cli(...args, '--json');
-    if (exitCode !== 0) throw new TcpfreezeError('GATEWAY_COMMAND', `${args.join(' ')}: ${stderr.trim()}`, '');
-    return JSON.parse(stdout);
+  /** The control socket itself, where the start of a command would take too long. */
+  get client(): ControlClient {
+    return new ControlClient(this.control);
   }
 
   /** As `cli`; a failure is an exception. @throws TcpfreezeError GATEWAY_COMMAND */
@@ -128,7 +127,7 @@ export class LabGateway {
 
   async #ready(): Promise<void> {
     const deadline = performance.now() + READY_MILLIS;
-    while (!this.#log.some((line) => /\bready\b/.test(line))) {
+    while (!this.#log.some(isReady)) {
       if (this.#exitCode !== undefined || performance.now() > deadline) {
         await this.stop('SIGKILL');
         const words = this.#log.slice(-5).join(' / ');
@@ -137,4 +136,9 @@ export class LabGateway {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
+}
+
+/** The log line of `tcpfreeze run`, as JSON or as text for people. */
+function isReady(line: string): boolean {
+  return /"msg":"ready"|: ready\b/.test(line);
 }

@@ -69,3 +69,20 @@ export function judgeRecovery(timeline: Timeline, outage: Outage): Recovery {
     deadAirMillis: lastBefore >= 0 ? (firstByteAt - timeOf(lastBefore)) / 1000 : undefined,
   };
 }
+
+/**
+ * The longest silence at the receiver between two moments, milliseconds: how long a transfer stalled.
+ * @param from, to microseconds of CLOCK_MONOTONIC
+ */
+export function longestGapMillis(timeline: Timeline, from: number, to: number): number {
+  let last = from;
+  let longest = 0;
+  for (const [bin] of timeline.bins) {
+    const at = timeline.origin + bin * timeline.binMicros;
+    if (at < from) continue;
+    if (at >= to) break;
+    longest = Math.max(longest, at - last);
+    last = at + timeline.binMicros;
+  }
+  return Math.max(longest, to - last) / 1000;
+}

@@ -154,6 +154,19 @@ export class Flow {
     }
   }
 
+  /** The receiver's timeline so far; undefined where nothing was recorded. */
+  async timeline(): Promise<Timeline | undefined> {
+    const ended = this.#receiver.ended(this.name);
+    if (ended !== undefined) return ended.timeline;
+    try {
+      return (await this.#receiver.request('timeline', { flow: this.name })).timeline as Timeline | undefined;
+    } catch (error) {
+      if (error instanceof TcpfreezeError && error.code === 'LAB_REFUSED')
+        return this.#receiver.ended(this.name)?.timeline;
+      throw error;
+    }
+  }
+
   /** Types a line and waits for its echo. @returns microseconds until the echo, and when it came */
   async line(text: string): Promise<{ roundTripMicros: number; at: number }> {
     const answer = await this.#opener.request('line', { flow: this.name, text });
@@ -175,9 +188,20 @@ export class Flow {
     return { sent, received, hashEqual: sent.sha256 === received.sha256 && sent.bytes === received.bytes };
   }
 
-  /** Ends seen so far, without waiting. */
-  get endedSoFar(): readonly EndReport[] {
-    return [this.#sender.ended(this.name), this.#receiver.ended(this.name)].filter((end) => end !== undefined);
+  /** How the sender (or typist) and the receiver (or echoer) ended, as far as they have; without waiting. */
+  get ends(): { readonly sent: EndReport | undefined; readonly received: EndReport | undefined } {
+    return { sent: this.#sender.ended(this.name), received: this.#receiver.ended(this.name) };
+  }
+
+  /** Whether the sending end is the one that opened the connection. */
+  get sentByOpener(): boolean {
+    return this.options.mode !== 'download';
+  }
+
+  /** Which side sends (or types). */
+  get senderRole(): 'host' | 'server' {
+    const opener = this.options.opener ?? 'host';
+    return this.sentByOpener ? opener : opener === 'host' ? 'server' : 'host';
   }
 
   get #sender(): TrafficAgent {

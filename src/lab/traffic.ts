@@ -6,6 +6,7 @@
  *   stop {flow}                                   a bulk sender without a byte limit ends; an idle or typing one closes
  *   line {flow, text}                             type a line; answered with the time until its echo
  *   progress {flow}                               bytes so far and time of the last one
+ *   timeline {flow}                               the receiver's timeline so far
  *
  * Modes: `upload` (the opener sends), `download` (the opener receives), `echo` (lines come back; silent while none is
  * typed, so it is the idle connection, too). Each end reports `closed` with byte count, SHA-256, error and, at a
@@ -108,6 +109,10 @@ class End {
   type(id: number, text: string): void {
     this.#echoes.push({ id, sentAt: now() });
     this.#socket.write(`${text}\n`);
+  }
+
+  timeline(): object {
+    return { timeline: this.#recorder?.timeline() };
   }
 
   progress(): object {
@@ -230,6 +235,8 @@ function handle(request: Request): void {
     say({ id, error: `no flow ${flow}` });
   } else if (op === 'line') {
     end.type(id, request.text);
+  } else if (op === 'timeline') {
+    say({ id, ...end.timeline() });
   } else {
     if (op === 'stop') end.stop();
     say({ id, ...end.progress() });

@@ -194,7 +194,7 @@ describe.skipIf(!root)('lab', () => {
     const flow = await traffic.open({ mode: 'upload' });
     await until(async () => (await flow.received()) > 1e6, { what: 'running', timeoutMillis: 10_000 });
     await lab.link.cut('swallow');
-    const ended = await until(() => flow.endedSoFar[0], { what: 'the sender giving up', timeoutMillis: 30_000 });
+    const ended = await until(() => flow.ends.sent, { what: 'the sender giving up', timeoutMillis: 30_000 });
     expect(ended).toMatchObject({ part: 'sender', error: 'ETIMEDOUT' });
   });
 

@@ -1,0 +1,60 @@
+/** When a story may begin: the transfers run at the link's rate, and nobody is recovering from a loss. */
+import type { LinkSettings } from './link-handle.ts';
+import type { SocketSampler } from './sampler.ts';
+import type { Flow } from './traffic-handle.ts';
+import { until } from './wait.ts';
+
+/** Share of the link's rate that the payload of all flows in a direction must reach; headers alone take 5 %. */
+const SHARE = 0.75;
+/** Beyond this many flows one of them is always recovering from a loss, which is then the steady state. */
+const FEW = 2;
+/** The steady state is there within seconds after the least time, or it is a matter of minutes. */
+const PATIENCE_MILLIS = 12_000;
+const LOOK_MILLIS = 250;
+
+/**
+ * Waits for the steady state.
+ * @param bulk transfers; none: only the time is waited
+ * @param leastMillis not before this, so that slow start and its overshoot are over
+ * @throws TcpfreezeError LAB_TIMEOUT: the transfers never got going
+ */
+export async function warmUp(
+  bulk: readonly Flow[],
+  sampler: SocketSampler,
+  link: LinkSettings,
+  leastMillis: number,
+  progress: () => void,
+): Promise<void> {
+  const notBefore = performance.now() + leastMillis;
+  let before = await count(bulk);
+  const steady = async (): Promise<boolean> => {
+    progress();
+    const now = await count(bulk);
+    const fast = (['host', 'server'] as const).every((sender) => {
+      const bytes = now[sender] - before[sender];
+      const wanted = (SHARE * link.rateBps * (now.at - before.at)) / 8000;
+      return bytes >= wanted || !bulk.some((flow) => flow.senderRole === sender);
+    });
+    before = now;
+    if (!fast || performance.now() < notBefore) return false;
+    if (bulk.length > FEW) return true;
+    const readings = await sampler.take();
+    return bulk.every((flow) => {
+      const reading = readings.get(flow.name);
+      return reading !== undefined && reading.lost + reading.sacked + reading.retransmitsNow === 0;
+    });
+  };
+  await until(steady, {
+    what: 'transfers at the rate of the link',
+    timeoutMillis: leastMillis + PATIENCE_MILLIS,
+    everyMillis: LOOK_MILLIS,
+  });
+}
+
+/** Bytes received by now, by who sends them; time in milliseconds. */
+async function count(flows: readonly Flow[]): Promise<{ host: number; server: number; at: number }> {
+  const sums = { host: 0, server: 0, at: performance.now() };
+  const received = await Promise.all(flows.map((flow) => flow.received()));
+  for (const [index, flow] of flows.entries()) sums[flow.senderRole] += received[index]!;
+  return sums;
+}
