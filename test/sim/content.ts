@@ -12,6 +12,9 @@ const TABLE = ((): Uint8Array => {
   return Uint8Array.from({ length: LAP }, () => prng.nextUint32() >>> 24);
 })();
 
+/** Scratch for comparisons: more than a datagram can carry. */
+const EXPECTED = new Uint8Array(65_536);
+
 export class Content {
   readonly #shift: number;
   readonly #salt: number;
@@ -31,14 +34,23 @@ export class Content {
 
   /** Write bytes `from`..`to` of the stream to `target`, beginning at its start. */
   fill(target: Uint8Array, from: number, to: number): void {
-    for (let offset = from; offset < to; offset++) target[offset - from] = this.at(offset);
+    let offset = from;
+    while (offset < to) {
+      const place = offset + this.#shift;
+      const lap = Math.floor(place / LAP);
+      const start = place - lap * LAP;
+      const count = Math.min(to - offset, LAP - start);
+      const salt = (this.#salt + Math.imul(lap, 0x3d)) & 0xff;
+      for (let index = 0; index < count; index++) target[offset - from + index] = TABLE[start + index]! ^ salt;
+      offset += count;
+    }
   }
 
   /** Offset of the first byte of `bytes[start..start+length)` that differs from the stream at `from`, or -1. */
   mismatch(bytes: Uint8Array, start: number, length: number, from: number): number {
-    for (let index = 0; index < length; index++) {
-      if (bytes[start + index] !== this.at(from + index)) return from + index;
-    }
+    if (length > EXPECTED.length) return from;
+    this.fill(EXPECTED, from, from + length);
+    for (let index = 0; index < length; index++) if (bytes[start + index] !== EXPECTED[index]) return from + index;
     return -1;
   }
 }

@@ -35,7 +35,6 @@ export class Endpoint {
   state: State = 'idle';
   /** Why it failed: `reset`, `timeout`, `keepalive`, `unreachable`, `aborted`. */
   failure: string | null = null;
-  pawsDrops = 0;
   challengeAcks = 0;
   resetsSent = 0;
   icmpReceived = 0;
@@ -132,9 +131,9 @@ export class Endpoint {
 
   /**
    * One packet arrived, virtio-net header included.
-   * @param strict the path keeps order and this is the gateway's own making: dropping it by PAWS is a violation
+   * @param synthesized the gateway's own making; `ordered`: nothing on the path can have overtaken it
    */
-  handlePacket(bytes: Uint8Array, strict: boolean, now: Micros): void {
+  handlePacket(bytes: Uint8Array, synthesized: boolean, ordered: boolean, now: Micros): void {
     this.#now = now;
     const packet = this.#packet;
     const quote = inspect(bytes, packet, this.config, (text) => this.#violation(text));
@@ -143,7 +142,7 @@ export class Endpoint {
     else if (this.state === 'closed' || (this.state === 'failed' && this.failure !== 'reset')) this.#refuse();
     else if (this.state === 'idle') this.#handleListen();
     else if (this.state === 'syn-sent') this.#handleSynSent();
-    else if (this.state !== 'failed') this.#handleSynchronized(strict);
+    else if (this.state !== 'failed') this.#handleSynchronized(synthesized, ordered);
   }
 
   #violation(text: string): void {
@@ -159,9 +158,8 @@ export class Endpoint {
   #handleUnreachable(quote: Quote): void {
     this.icmpReceived++;
     const offset = this.offsetOf(quote.seq);
-    if (offset < this.sender.sndUna - 1 || offset > this.sender.sndMax) {
-      this.#violation(`ICMP quotes ${offset}, outside ${this.sender.sndUna}..${this.sender.sndMax}`);
-    }
+    // Behind SND.UNA it was overtaken by an ACK and is ignored; ahead of SND.MAX nobody can have seen it.
+    if (offset > this.sender.sndMax) this.#violation(`ICMP quotes ${offset}, beyond ${this.sender.sndMax}`);
     // tcp_v4_err: in SYN_SENT any unreachable ends the attempt, later it is a soft error.
     if (this.state === 'syn-sent') this.#fail('unreachable');
     else if (this.state === 'established') {
@@ -223,7 +221,7 @@ export class Endpoint {
     this.#synAt = this.#now + Math.min(SYN_RTO_MAX, MICROS_PER_SECOND * 2 ** this.#synBackoff++);
   }
 
-  #handleSynchronized(strict: boolean): void {
+  #handleSynchronized(synthesized: boolean, ordered: boolean): void {
     const packet = this.#packet;
     const { receiver, sender } = this;
     if ((packet.flags & SYN) !== 0) {
@@ -234,14 +232,17 @@ export class Endpoint {
     }
     const from = receiver.rcvNxt + seqDiff(packet.seq, this.#terms.peerSeq(receiver.rcvNxt));
     const to = from + packet.segLength;
-    if (!this.#passesPaws(strict)) return;
+    // Whoever sees a closed window may probe it with data (RFC 9293 3.8.6.1).
+    const isClosed = receiver.rightEdge - receiver.rcvNxt < this.config.mss;
+    if (!this.#passesPaws(synthesized && ordered)) return;
     if (to < this.#lastAckSent || from > receiver.rightEdge) {
-      if (to > receiver.rightEdge && packet.segLength > 0) this.#violation(`beyond the window: ${describe(packet)}`);
+      if (to > receiver.rightEdge && packet.segLength > 0 && (!isClosed || synthesized)) {
+        this.#violation(`beyond the window: ${describe(packet)}`);
+      }
       if ((packet.flags & RST) === 0) this.#sendAck();
       return;
     }
-    const isProbe = from <= receiver.rcvNxt && receiver.rightEdge - receiver.rcvNxt < this.config.mss;
-    if (to > receiver.rightEdge && !isProbe && packet.segLength > 0) {
+    if (to > receiver.rightEdge && !(isClosed && from <= receiver.rightEdge) && packet.segLength > 0) {
       this.#violation(`ends ${to - receiver.rightEdge} beyond the window: ${describe(packet)}`);
     }
     if ((packet.flags & RST) !== 0) {
@@ -284,7 +285,6 @@ export class Endpoint {
       this.#violation(`echoes a timestamp never sent: ${describe(packet)}`);
     }
     if (this.#terms.passesPaws(packet.tsVal)) return true;
-    this.pawsDrops++;
     if (strict) this.#violation(`fails PAWS (newest ${this.#terms.tsRecent}): ${describe(packet)}`);
     this.#sendAck();
     return false;

@@ -63,7 +63,7 @@ export class Gateway {
     const verdict = this.engine.handlePacket(at, bytes.length, now);
     if (verdict === FORWARD) {
       const copy = this.#arena.slice(at, at + bytes.length);
-      if (!copy.every((byte, index) => byte === bytes[index])) this.altered++;
+      if (!isSame(copy, bytes)) this.altered++;
       this.#out(copy, false, now);
     } else this.altered++;
     this.drain(now);
@@ -119,4 +119,9 @@ export class Gateway {
     this.digest = hash;
     this.#emit(bytes, synthesized);
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
+  return a.length === b.length;
 }

@@ -29,13 +29,15 @@ function plan(network: Network, outage: Outage): Micros {
     network.at(end, () => network.restore(side, kind, settling));
   } else {
     const selector = { kind: 'link', name: `${side}0` } as const;
-    network.at(at, () =>
-      network.tell({
-        kind: 'command',
-        command: { kind: 'freeze', selector, leadMicros: mode === 'planned' ? lead : 0 },
-      }),
-    );
-    if (mode === 'planned') network.at(at + lead, () => network.cut(side, 'none', 0));
+    const leadMicros = mode === 'planned' ? lead : 0;
+    const freeze = (command: { leadMicros?: Micros }, mayRefuse: string): void =>
+      network.tell({ kind: 'command', command: { kind: 'freeze', selector, ...command } }, mayRefuse);
+    // An engine without lead times says so; the freeze then comes with the cut.
+    if (leadMicros > 0) network.at(at, () => freeze({ leadMicros }, 'LEAD_UNSUPPORTED'));
+    network.at(at + leadMicros, () => {
+      if (mode === 'planned') network.cut(side, 'none', 0);
+      freeze({}, '');
+    });
     network.at(end, () => network.restore(side, 'command', mode === 'planned' ? settling : 0));
   }
   return end + Math.abs(settling);

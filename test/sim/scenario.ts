@@ -35,6 +35,10 @@ export interface Scenario {
   readonly outages: readonly Outage[];
 }
 
+/** What a wire without a limit is taken for, and the most one portion may have: it bounds the time of a run. */
+const UNLIMITED = 12_500_000;
+const MOST = 600_000;
+
 const KINDS: readonly LossKind[] = ['carrier', 'carrier', 'down', 'address', 'command', 'prefix', 'none'];
 
 class Dice {
@@ -80,16 +84,26 @@ function makeWire(dice: Dice, isWan: boolean): WireConfig {
   };
 }
 
-/** Bulk, a few lines typed, or silence. */
-function makeDeeds(dice: Dice): Deed[] {
+/**
+ * Bulk that keeps the link busy for up to a few seconds, bulk in portions, a few lines typed, or silence.
+ * @param rate of the slower wire in bytes per second, so that outages meet traffic under way
+ */
+function makeDeeds(dice: Dice, rate: number): Deed[] {
   const deeds: Deed[] = [];
-  const character = dice.between(0, 4);
-  if (character <= 1) deeds.push({ at: 0, write: dice.spread(1_000, 400_000), pause: 0 });
+  const character = dice.between(0, 5);
+  const bulk = (): number => Math.min(MOST, Math.floor(rate * dice.spread(50, 4_000) * 1e-3) + 1_000);
+  if (character <= 1) deeds.push({ at: 0, write: bulk(), pause: 0 });
   else if (character === 2) {
+    let at = 0;
+    for (let count = dice.between(2, 8); count > 0; count--) {
+      deeds.push({ at, write: Math.floor(bulk() / 4), pause: 0 });
+      at += dice.spread(millis(50), seconds(20));
+    }
+  } else if (character === 3) {
     let at = 0;
     for (let count = dice.between(1, 12); count > 0; count--) {
       at += dice.spread(millis(10), seconds(8));
-      deeds.push({ at, write: dice.spread(1, 20_000), pause: 0 });
+      deeds.push({ at, write: dice.spread(1, 4_000), pause: 0 });
     }
   }
   if (dice.chance(0.2)) {
@@ -99,7 +113,7 @@ function makeDeeds(dice: Dice): Deed[] {
   return deeds;
 }
 
-function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean): Partial<EndpointConfig> {
+function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean, rate: number): Partial<EndpointConfig> {
   const mss = dice.chance(0.8) ? (family === 4 ? 1448 : 1428) : dice.pick([536, 1220, 1400]);
   const windowScale = dice.chance(0.85) ? dice.pick([0, 2, 7, 7, 7, 10, 14]) : -1;
   const keep = dice.chance(0.15);
@@ -109,7 +123,7 @@ function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean): Partial<Endp
     partialChecksum: offload && dice.chance(0.6),
     iss: dice.chance(0.3) ? -dice.between(1, 100_000) : dice.uint32() | 0,
     tsOffset: dice.chance(0.3) ? -dice.between(1, 60_000) : dice.uint32() | 0,
-    deeds: makeDeeds(dice),
+    deeds: makeDeeds(dice, rate),
     closes: dice.chance(0.8),
     windowScale,
     timestamps: dice.chance(0.8),
@@ -127,10 +141,10 @@ function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean): Partial<Endp
   };
 }
 
-function makeFlow(dice: Dice, index: number, offload: boolean): FlowConfig {
+function makeFlow(dice: Dice, index: number, offload: boolean, rate: number): FlowConfig {
   const family = dice.chance(0.7) ? 4 : 6;
-  const lan = makeEndpoint(dice, family, offload);
-  const wan = makeEndpoint(dice, family, offload);
+  const lan = makeEndpoint(dice, family, offload, rate);
+  const wan = makeEndpoint(dice, family, offload, rate);
   const opensAt = dice.chance(0.7) ? 0 : dice.spread(millis(10), seconds(20));
   const lanSeed = dice.uint32() | 0;
   const wanSeed = dice.uint32() | 0;
@@ -150,7 +164,8 @@ function makeOutages(dice: Dice, side: Side, count: number): Outage[] {
   const outages: Outage[] = [];
   let at = 0;
   for (; outages.length < count; ) {
-    at += dice.spread(millis(5), seconds(6));
+    // The first one early, while bulk transfers run.
+    at += dice.spread(millis(5), outages.length === 0 ? seconds(2) : seconds(6));
     const lasts = dice.spread(millis(20), seconds(90));
     const mode = dice.chance(0.8) ? 'cut' : dice.pick(['planned', 'spurious'] as const);
     const noticed = dice.chance(0.6) ? dice.spread(1, millis(20)) : dice.spread(millis(20), seconds(4));
@@ -182,10 +197,13 @@ export function makeScenario(seed: number): Scenario {
     hashKey: [dice.uint32() | 0, dice.uint32() | 0],
     seed: dice.uint32() | 0,
   };
-  const arenaBytes = dice.chance(0.8) ? ARENA : ARENA_MIN + dice.between(0, 100_000);
+  const arenaBytes = dice.chance(0.75) ? ARENA : ARENA_MIN + dice.between(0, 100_000);
   const lan = makeWire(dice, false);
   const wan = makeWire(dice, true);
-  const flows = Array.from({ length: dice.pick([1, 1, 1, 2, 3, 6]) }, (_none, index) => makeFlow(dice, index, offload));
+  const rate = Math.min(lan.bytesPerSecond || UNLIMITED, wan.bytesPerSecond || UNLIMITED);
+  const flows = Array.from({ length: dice.pick([1, 1, 1, 2, 3, 6]) }, (_none, index) =>
+    makeFlow(dice, index, offload, rate),
+  );
   const first: Side = dice.chance(0.75) ? 'wan' : 'lan';
   const outages = makeOutages(dice, first, dice.pick([1, 1, 2, 3, 5]));
   if (dice.chance(0.15)) outages.push(...makeOutages(dice, first === 'wan' ? 'lan' : 'wan', dice.between(1, 3)));

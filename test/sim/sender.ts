@@ -73,6 +73,7 @@ export class Sender {
   #persistBackoff = 0;
   /** Consecutive timeouts without progress (icsk_retransmits) and probes without any answer (icsk_probes_out). */
   #retries = 0;
+  #firstRetryAt: Micros = 0;
   #probesOut = 0;
   #duplicates = 0;
   #recover = 0;
@@ -283,7 +284,8 @@ export class Sender {
       this.#rtoAt = NEVER;
       return;
     }
-    if (++this.#retries > this.#config.retries) {
+    if (this.#retries === 0) this.#firstRetryAt = now;
+    if (this.#isTimedOut(now)) {
       this.hasGivenUp = true;
       this.#rtoAt = NEVER;
       return;
@@ -351,6 +353,19 @@ export class Sender {
     }
     this.sndMax = Math.max(this.sndMax, this.sndNxt + size);
     this.#transmit(this.sndNxt, this.sndNxt + size);
+  }
+
+  /**
+   * Linux gives up by time (retransmits_timed_out in tcp_timer.c): as long as `retries` doublings of the smallest timeout
+   * would have taken, however often unreachable messages made it retransmit meanwhile. Others count.
+   */
+  #isTimedOut(now: Micros): boolean {
+    const { retries, rfc6069 } = this.#config;
+    if (++this.#retries > retries && !rfc6069) return true;
+    const doublings = Math.floor(Math.log2(RTO_MAX / RTO_MIN));
+    const linear = Math.max(0, retries - doublings);
+    const limit = (2 ** (Math.min(retries, doublings) + 1) - 1) * RTO_MIN + linear * RTO_MAX;
+    return rfc6069 && now - this.#firstRetryAt >= limit;
   }
 
   #undo(): void {
