@@ -278,6 +278,7 @@ export class Network {
     const protocol = view.getUint8(at + (isV4 ? 9 : 6));
     const isError = protocol !== 6;
     // An error goes to who sent the quoted packet; a segment to its destination. The endpoint looks at the addresses.
+    const inner = isError ? at + header + 8 : at;
     const [first, second] = [view.getUint16(inner + header), view.getUint16(inner + header + 2)];
     return this.#places.get(isError ? keyOf(first, second) : keyOf(second, first));
   }
