@@ -72,13 +72,26 @@ export interface LoopHost {
   report(events: readonly EngineEvent[], links: readonly LinkEvent[]): void;
 }
 
+/** What the loop needs of the engine. */
+export type LoopEngine = Pick<
+  Engine,
+  | 'readOffset'
+  | 'transmitOffset'
+  | 'handlePacket'
+  | 'handleLink'
+  | 'handleTimeout'
+  | 'pollTransmit'
+  | 'pollTimeout'
+  | 'pollEvent'
+>;
+
 export type LoopEnd = 'stopped' | 'device-gone';
 
 /**
  * Runs until a command stops it or the device disappears.
  * @param counters the engine's counters; the loop adds its own: turns, readErrors, writeErrors, writeDropped
  */
-export function runLoop(engine: Engine, device: PacketDevice, host: LoopHost, counters: Float64Array): LoopEnd {
+export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost, counters: Float64Array): LoopEnd {
   const links: LinkEvent[] = [];
   const events: EngineEvent[] = [];
   let now: Micros = host.now();
@@ -114,7 +127,7 @@ export function runLoop(engine: Engine, device: PacketDevice, host: LoopHost, co
 }
 
 /** One batch. Returns the result of the last read: positive when there may be more. */
-function passPackets(engine: Engine, device: PacketDevice, counters: Float64Array, now: Micros): number {
+function passPackets(engine: LoopEngine, device: PacketDevice, counters: Float64Array, now: Micros): number {
   for (let i = 0; i < BATCH; i++) {
     const offset = engine.readOffset;
     const length = device.read(offset);
@@ -130,7 +143,7 @@ function passPackets(engine: Engine, device: PacketDevice, counters: Float64Arra
   return READ_MAX;
 }
 
-function writeTransmits(engine: Engine, device: PacketDevice, counters: Float64Array): void {
+function writeTransmits(engine: LoopEngine, device: PacketDevice, counters: Float64Array): void {
   for (let length = engine.pollTransmit(); length > 0; length = engine.pollTransmit()) {
     const written = device.write(engine.transmitOffset, length, true);
     if (written < 0) countWrite(counters, written);
