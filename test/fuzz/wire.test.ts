@@ -120,7 +120,8 @@ const INTERESTING = [
   0, 1, 2, 4, 5, 6, 8, 10, 17, 19, 20, 29, 30, 40, 43, 44, 58, 60, 0x45, 0x60, 0x7f, 0x80, 0xfe, 0xff,
 ];
 
-function mutate(random: Prng, source: Uint8Array): Uint8Array {
+/** @param ipAt where the IP header starts, to make its length agree with a truncation; -1 leaves the length alone */
+function mutate(random: Prng, source: Uint8Array, ipAt: number): Uint8Array {
   const raw = source.slice();
   // Headers first: mutations of payload find nothing.
   const reach = Math.min(raw.length, 130);
@@ -131,7 +132,28 @@ function mutate(random: Prng, source: Uint8Array): Uint8Array {
     else if (how === 1) raw[at] = INTERESTING[random.nextBelow(INTERESTING.length)];
     else raw[at] = random.nextUint32();
   }
-  return random.nextBelow(4) === 0 ? raw.slice(0, random.nextBelow(raw.length + 1)) : raw;
+  if (random.nextBelow(3) > 0) return raw;
+  const cut = raw.slice(0, random.nextBelow(Math.min(raw.length, 160) + 1));
+  // A packet whose length agrees gets past the first check, and its end then lies in any header.
+  if (ipAt >= 0 && cut.length >= ipAt + 40 && random.nextBelow(4) > 0) {
+    const view = new DataView(cut.buffer);
+    if (cut[ipAt] >>> 4 === 4) view.setUint16(ipAt + 2, cut.length - ipAt);
+    else view.setUint16(ipAt + 4, cut.length - ipAt - 40);
+  }
+  return cut;
+}
+
+/** What every reader of the decoder takes for granted. */
+function expectInside(p: Packet, kind: number): void {
+  const limit = p.start + p.length;
+  const ordered = p.ipAt <= p.srcAt && p.dstAt <= p.payloadAt && p.payloadAt <= p.end && p.end <= limit;
+  if (!ordered || p.payloadAt + p.payloadLength !== p.end) throw new Error(`kind ${kind} reaches outside the packet`);
+  if (kind !== KIND_TCP) return;
+  const options = p.tcpAt + 20;
+  const sackEnd = p.sackAt + 8 * p.sackCount;
+  if (p.tcpAt + p.tcpHeaderLength !== p.payloadAt || options > p.payloadAt) throw new Error('TCP header astray');
+  if (p.tsAt >= 0 && (p.tsAt < options + 2 || p.tsAt + 8 > p.payloadAt)) throw new Error('timestamps astray');
+  if (p.sackAt >= 0 && (p.sackAt < options + 2 || sackEnd > p.payloadAt)) throw new Error('SACK blocks astray');
 }
 
 /** Everything that the gateway might do with a packet that decoded as TCP; the bytes outside must survive. */
@@ -184,13 +206,14 @@ describe.each(seeds)('hostile packets, seed %i', (seed) => {
         vnetLength = random.nextBelow(2) === 0 ? 0 : 10;
       } else {
         const start = starts[random.nextBelow(starts.length)];
-        raw = mutate(random, start.raw);
+        raw = mutate(random, start.raw, start.vnetLength);
         vnetLength = start.vnetLength;
       }
       const kind = twins.decode(raw, vnetLength);
       kinds[kind] += 1;
       const { low, high } = twins;
       if (kind === KIND_MALFORMED) reasons[low.reason] += 1;
+      else expectInside(low, kind);
       if (run % 64 === 0 && describePacket(low) !== describePacket(high)) throw new Error('printed differently');
       if (kind === KIND_TCP) exercise(run % 2 === 0 ? low : high, random, out);
       if (kind === KIND_OTHER) {
@@ -216,7 +239,7 @@ describe.each(seeds)('hostile packets, seed %i', (seed) => {
     for (let run = 0; run < runs; run += 1) {
       const { family, quote } = starts[random.nextBelow(starts.length)];
       const type = family === 4 ? [3, 11, 12, 5][random.nextBelow(4)] : 1 + random.nextBelow(5);
-      const message = mutate(random, Uint8Array.from([type, 4, 0, 0, 0, 0, 5, 0, ...quote]));
+      const message = mutate(random, Uint8Array.from([type, 4, 0, 0, 0, 0, 5, 0, ...quote]), -1);
       const at = SIZE - message.length;
       new Uint8Array(low.view.buffer).fill(0x5a).set(message, 0);
       new Uint8Array(high.view.buffer).fill(0xc3).set(message, at);
@@ -225,6 +248,8 @@ describe.each(seeds)('hostile packets, seed %i', (seed) => {
       if (a !== b) throw new Error('read in one place only');
       if (!a) continue;
       readable += 1;
+      const { srcAt, dstAt } = low.error;
+      if (srcAt < 8 || dstAt + (family === 4 ? 4 : 16) > message.length) throw new Error('addresses astray');
       high.error.srcAt -= at;
       high.error.dstAt -= at;
       for (const name of Object.keys(low.error) as (keyof IcmpError)[]) {

@@ -184,6 +184,18 @@ describe('control bits in ranges', () => {
     }
   });
 
+  it('a range that covers everything changes nothing, not even a wrong checksum or trailing bytes', () => {
+    const bench = new Workbench(4096);
+    bench.payload(10);
+    bench.build();
+    const raw = [...bench.raw(), 0, 0, 0];
+    raw[raw.length - 5] ^= 1;
+    bench.place(raw);
+    expect(trimToRange(bench.p, SEQ, (SEQ + 10) | 0)).toBe(raw.length);
+    expect([...bench.raw()]).toEqual(raw);
+    expect(verifyChecksums(bench.p)).toBe(false);
+  });
+
   it('an empty segment has no range', () => {
     const bench = new Workbench(4096);
     const p = bench.build();

@@ -113,6 +113,16 @@ describe('particulars', () => {
     expect(parse(error, wrap(1, 0, [0, 0, 0, 0], beyond), 6)).toBe(false);
   });
 
+  it('refuses a quote whose headers end behind it, whatever protocol it names', () => {
+    const v4 = [...headerOf(4, 47)];
+    v4[0] = 0x46;
+    expect(parse(error, wrap(3, 0, [0, 0, 0, 0], v4), 4)).toBe(false);
+    expect(parse(error, wrap(3, 0, [0, 0, 0, 0], [...v4, 0, 0, 0, 0]), 4)).toBe(true);
+    const v6 = [...headerOf(6, 60), 47, 1, 1, 4, 0, 0, 0, 0];
+    expect(parse(error, wrap(1, 0, [0, 0, 0, 0], v6), 6)).toBe(false);
+    expect(parse(error, wrap(1, 0, [0, 0, 0, 0], [...v6, ...new Array<number>(8).fill(0)]), 6)).toBe(true);
+  });
+
   it('reads quoted IPv4 options and refuses an absurd header length', () => {
     const quote = [...headerOf(4, 6), 1, 1, 1, 0, 0, 80, 0, 81];
     quote[0] = 0x46;

@@ -279,6 +279,14 @@ describe('IPv6 particulars', () => {
     expect(bench.place(withExtensions([destination, [0, EMPTY_EXTENSION]]))).toBe(KIND_MALFORMED);
     expect(bench.place(withExtensions([[60, [0, 200, 1, 4, 0, 0, 0, 0]]]))).toBe(KIND_MALFORMED);
     expect(bench.p.reason).toBe(MALFORMED_IPV6_EXTENSION);
+    // One unit of eight bytes too long, whatever seems to follow.
+    for (const next of [6, 17, 60]) {
+      const units = (20 + 5 + 7) >> 3;
+      const long = withExtensions([[60, [0, units + 1, 1, 4, 0, 0, 0, 0]]]);
+      long[40] = next;
+      expect(bench.place(long)).toBe(KIND_MALFORMED);
+      expect(bench.p.reason).toBe(MALFORMED_IPV6_EXTENSION);
+    }
     const cut = withExtensions([destination]).slice(0, 47);
     cut[5] = 7;
     expect(bench.place(cut)).toBe(KIND_MALFORMED);
@@ -299,6 +307,44 @@ describe('IPv6 particulars', () => {
 });
 
 describe('the packet as a whole', () => {
+  it('reads no byte behind a packet that ends within a header', () => {
+    // Behind the end stands what would complete an option or an extension header.
+    const bench = new Workbench(4096);
+    const tcp = sample(4, 0);
+    tcp[3] += 4;
+    tcp[32] = 6 << 4;
+    for (const [options, behind] of [
+      [
+        [1, 1, 1, 3],
+        [3, 7],
+      ],
+      [
+        [1, 1, 3, 3],
+        [7, 0],
+      ],
+      [
+        [1, 1, 1, 4],
+        [2, 0],
+      ],
+      [
+        [1, 1, 2, 4],
+        [5, 5],
+      ],
+    ]) {
+      expect(bench.place([...tcp, ...options, ...behind])).toBe(KIND_TCP);
+      expect([bench.p.windowScale, bench.p.mss, bench.p.sackPermitted]).toEqual([-1, -1, false]);
+      expect(bench.p.optionsMalformed).toBe(true);
+    }
+    for (let kept = 1; kept < 8; kept += 1) {
+      for (const type of [0, 43, 44, 60]) {
+        const raw = withExtensions([[type, [0, 0, 0, 0, 0, 0, 0, 0]]]);
+        raw[5] = kept;
+        expect(bench.place(raw)).toBe(KIND_MALFORMED);
+        expect(bench.p.reason).toBe(MALFORMED_IPV6_EXTENSION);
+      }
+    }
+  });
+
   it('refuses other IP versions', () => {
     const bench = new Workbench(4096);
     for (let version = 0; version < 16; version += 1) {
