@@ -95,28 +95,14 @@ export class Capture {
 
   /** Number of packets that match a display filter, e.g. `tcp.flags.reset == 1`. */
   async count(side: Side, filter: string): Promise<number> {
-    return (await this.#matching(side, filter)).length;
+    return (await matching(this.file(side), filter, side === this.#emulated)).length;
   }
 
   /** Malformed packets and bad checksums on both sides; empty when all is well. */
   async findings(): Promise<CaptureFinding[]> {
     const findings: CaptureFinding[] = [];
-    for (const { side } of this.#running) {
-      const checks: [string, string][] = [
-        ['malformed packet', '_ws.malformed'],
-        ['bad IPv4 header checksum', 'ip.checksum.status == "Bad"'],
-      ];
-      if (side === this.#emulated) {
-        checks.push(['bad TCP checksum', 'tcp.checksum.status == "Bad" and not tcp.checksum.ffff']);
-        checks.push(['bad ICMP checksum', 'icmp.checksum.status == "Bad" or icmpv6.checksum.status == "Bad"']);
-      }
-      // One pass over the file answers "anything at all?", which is the usual case.
-      const any = checks.map(([, filter]) => `(${filter})`).join(' or ');
-      if ((await this.count(side, any)) === 0) continue;
-      for (const [problem, filter] of checks) {
-        const lines = await this.#matching(side, filter);
-        if (lines.length > 0) findings.push({ side, problem, packets: lines.length, example: lines[0]!.trim() });
-      }
+    for (const { side, file } of this.#running) {
+      for (const finding of await checkCapture(file, side === this.#emulated)) findings.push({ side, ...finding });
     }
     return findings;
   }
@@ -126,17 +112,44 @@ export class Capture {
     rmSync(this.#directory, { recursive: true, force: true });
     this.#release();
   }
+}
 
-  async #matching(side: Side, filter: string): Promise<string[]> {
-    const check = this.#checksumOptions(side);
-    const output = await runCommand('tshark', ['-n', '-r', this.file(side), ...check, '-Y', filter]);
-    return output.split('\n').filter((line) => line.trim() !== '');
+/**
+ * Looks for malformed packets and bad checksums in a capture file.
+ * @param wholeChecksums false where offloads are on: transport checksums cannot be judged there
+ * @throws TcpfreezeError: tshark is missing, or cannot read the file
+ */
+export async function checkCapture(file: string, wholeChecksums: boolean): Promise<Omit<CaptureFinding, 'side'>[]> {
+  const checks: [string, string][] = [
+    ['malformed packet', '_ws.malformed'],
+    ['bad IPv4 header checksum', 'ip.checksum.status == "Bad"'],
+  ];
+  if (wholeChecksums) {
+    checks.push(['bad TCP checksum', 'tcp.checksum.status == "Bad" and not tcp.checksum.ffff']);
+    checks.push(['bad ICMP checksum', 'icmp.checksum.status == "Bad" or icmpv6.checksum.status == "Bad"']);
   }
+  // One pass over the file answers "anything at all?", which is the usual case.
+  const any = checks.map(([, filter]) => `(${filter})`).join(' or ');
+  if ((await matching(file, any, wholeChecksums)).length === 0) return [];
+  const findings: Omit<CaptureFinding, 'side'>[] = [];
+  for (const [problem, filter] of checks) {
+    const lines = await matching(file, filter, wholeChecksums);
+    if (lines.length > 0) findings.push({ problem, packets: lines.length, example: lines[0]!.trim() });
+  }
+  return findings;
+}
 
-  #checksumOptions(side: Side): string[] {
-    const tcp = side === this.#emulated ? 'TRUE' : 'FALSE';
-    return ['-o', 'ip.check_checksum:TRUE', '-o', `tcp.check_checksum:${tcp}`];
-  }
+/**
+ * Payload is not dissected: the lab's is random bytes, in which the dissector of an application protocol that owns the port by
+ * chance would find faults.
+ */
+const NO_APPLICATIONS = ['-d', 'tcp.port==1-65535,data', '-o', 'tcp.try_heuristic_first:FALSE'];
+
+/** One line per packet that matches. */
+async function matching(file: string, filter: string, wholeChecksums: boolean): Promise<string[]> {
+  const options = ['-o', 'ip.check_checksum:TRUE', '-o', `tcp.check_checksum:${wholeChecksums ? 'TRUE' : 'FALSE'}`];
+  const output = await runCommand('tshark', ['-n', '-r', file, ...NO_APPLICATIONS, ...options, '-Y', filter]);
+  return output.split('\n').filter((line) => line.trim() !== '');
 }
 
 /** tcpdump says so when it listens. */

@@ -40,9 +40,15 @@ export class Namespace {
    */
   static async create(name: string): Promise<Namespace> {
     if (!NAME.test(name)) throw new TcpfreezeError('LAB_NAME', `${name} is no name of a lab namespace`, '');
-    await runCommand('ip', ['netns', 'add', name]);
+    // Remembered before it exists: a signal may come in between.
     const namespace = new Namespace(name);
-    await namespace.ip('link', 'set', 'lo', 'up');
+    try {
+      await runCommand('ip', ['netns', 'add', name]);
+      await namespace.ip('link', 'set', 'lo', 'up');
+    } catch (error) {
+      await namespace.dispose().catch(() => {});
+      throw error;
+    }
     return namespace;
   }
 
@@ -94,13 +100,12 @@ export class Namespace {
 
 /** Kills whatever still runs inside (a namespace lives on as long as a process does) and removes the namespace. */
 function removeNamespace(name: string): void {
-  for (const pid of runCommandSync('ip', ['netns', 'pids', name]).split('\n')) {
-    if (pid === '' || Number(pid) === process.pid) continue;
-    try {
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // Gone in the meantime.
+  try {
+    for (const pid of runCommandSync('ip', ['netns', 'pids', name]).split('\n')) {
+      if (pid !== '' && Number(pid) !== process.pid) process.kill(Number(pid), 'SIGKILL');
     }
+  } catch {
+    // A process that ended in the meantime; or no such namespace, which the next call says.
   }
   runCommandSync('ip', ['netns', 'delete', name]);
 }
