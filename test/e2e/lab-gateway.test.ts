@@ -1,0 +1,59 @@
+/** The handle on the real gateway in the lab: start, commands, both ways of ending. The stories about freezing are told elsewhere. */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { LabGateway } from '../../src/lab/gateway.ts';
+import { monotonicMicros } from '../../src/lab/link-handle.ts';
+import { longestGapMillis } from '../../src/lab/recovery.ts';
+import { Lab } from '../../src/lab/topology.ts';
+import { Traffic } from '../../src/lab/traffic-handle.ts';
+import { until } from '../../src/lab/wait.ts';
+
+const possible = process.getuid?.() === 0 && existsSync('/dev/net/tun');
+if (!possible) console.warn('gateway handle tests skipped: they need root and /dev/net/tun');
+
+describe.skipIf(!possible)('the gateway in the lab', () => {
+  let lab: Lab;
+  beforeEach(async () => {
+    lab = await Lab.create({ topology: 'router' });
+  });
+  afterEach(() => lab.dispose());
+
+  test('it becomes ready, answers, and leaves nothing when told to end', async () => {
+    const rules = () => lab.gateway.ip('rule', 'show');
+    const before = await rules();
+    const gateway = await LabGateway.start(lab);
+    expect(await rules()).not.toBe(before);
+    expect((await gateway.client.status()).links.map((link) => link.name).sort()).toEqual(['lan0', 'wan0']);
+    expect(await gateway.command('status')).toContain('wan0');
+    const refused = await gateway.cli('freeze', '--flow', 'no such flow');
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.stderr).not.toBe('');
+    await expect(gateway.command('freeze', '--flow', 'no such flow')).rejects.toThrow(/freeze --flow/);
+    expect(await gateway.stop()).toBe(0);
+    expect(existsSync(dirname(gateway.control))).toBe(false);
+    expect(await rules()).toBe(before);
+  });
+
+  test('a gateway that cannot start says why', async () => {
+    await expect(LabGateway.start(lab, { args: ['--config', '/nonexistent.yaml'] })).rejects.toThrow(/nonexistent/);
+  });
+
+  test('traffic passes through it, and around it after kill -9', async () => {
+    const gateway = await LabGateway.start(lab);
+    const traffic = await Traffic.start(lab);
+    const flow = await traffic.open({ mode: 'upload' });
+    const reaches = (bytes: number) =>
+      until(async () => (await flow.received()) >= bytes, { what: `${bytes} bytes`, timeoutMillis: 30_000 });
+    await reaches(10e6);
+    expect((await gateway.client.status()).counters.bytes).toBeGreaterThan(9e6);
+    const killedAt = monotonicMicros();
+    expect(await gateway.stop('SIGKILL')).toBeNull();
+    await reaches((await flow.received()) + 20e6);
+    const end = monotonicMicros();
+    await flow.stop();
+    const report = await flow.finished();
+    expect(report).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
+    expect(longestGapMillis(report.received.timeline!, killedAt, end)).toBeLessThan(1000);
+  });
+});
