@@ -23,6 +23,7 @@ import { CustodyBudget } from '../freeze/custody.ts';
 import { Freezer } from '../freeze/freeze.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import { Handback } from '../freeze/handback.ts';
+import { Holder } from '../freeze/hold.ts';
 import { Outbox } from '../freeze/outbox.ts';
 import { Pacer } from '../freeze/pacer.ts';
 import * as phases from '../freeze/phases.ts';
@@ -74,6 +75,7 @@ export class Engine {
   readonly #pacers: readonly Pacer[];
   readonly #waker: Waker;
   readonly #freezer: Freezer;
+  readonly #holder: Holder;
   readonly #handback: Handback;
   readonly #admission: Admission;
   readonly #operator: Operator;
@@ -115,6 +117,7 @@ export class Engine {
     };
     this.#waker = new Waker(context);
     this.#handback = new Handback(context);
+    this.#holder = new Holder(context);
     this.#freezer = new Freezer(context, this.#waker, (flow) => this.#handback.begin(flow, this.#now));
     this.#admission = new Admission(this.#table, this.#monitor, this.#scopes, memory.counters, (flow) => {
       this.#endHandback(flow, this.#now);
@@ -240,20 +243,20 @@ export class Engine {
         if ((packet.flags & RST) !== 0) this.#onReset(flow, direction, packet);
         return FORWARD;
       case phases.ACT_PARK:
-        this.#freezer.park(flow, packet);
+        this.#holder.park(flow, packet);
         return CONSUME;
       case phases.ACT_TAKE:
-        this.#freezer.onNearData(flow, packet, now);
+        this.#holder.onNearData(flow, packet, now);
         return CONSUME;
       case phases.ACT_ANSWER:
         if (flow.phase === HANDBACK) this.#handback.answer(flow, packet);
-        else this.#freezer.onNearProbe(flow, packet);
+        else this.#holder.onNearProbe(flow, packet);
         return CONSUME;
       case phases.ACT_HOLD_RESET:
-        this.#freezer.onNearReset(flow, packet);
+        this.#holder.onNearReset(flow, packet);
         return CONSUME;
       case phases.ACT_LATE:
-        this.#freezer.onFarData(flow, packet);
+        this.#holder.onFarData(flow, packet);
         return FORWARD;
       case phases.ACT_END: {
         const endpoint = flow.halves[flow.near];
@@ -262,7 +265,9 @@ export class Engine {
           return DROP;
         }
         this.#endHandback(flow, now);
-        this.#freezer.onFarReset(flow, now);
+        this.#holder.onFarReset(flow, now);
+        this.#freezer.release(flow);
+        flow.phase = CLOSING;
         return FORWARD;
       }
       case phases.ACT_CLOCK: {
@@ -284,7 +289,7 @@ export class Engine {
         return FORWARD;
       }
       default:
-        if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#freezer.onFarAck(flow);
+        if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#holder.onFarAck(flow);
         else counters[COUNTER.absorbed]! += 1;
         return DROP;
     }
@@ -312,7 +317,7 @@ export class Engine {
     const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
     if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
       if (flow.phase === HANDBACK) this.#handback.answer(flow, packet);
-      else this.#freezer.onNearProbe(flow, packet);
+      else this.#holder.onNearProbe(flow, packet);
       return CONSUME;
     }
     return DROP;

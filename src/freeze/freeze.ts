@@ -15,15 +15,14 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import type { Half } from '../flow/half.ts';
 import { CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
-import type { Packet } from '../wire/packet.ts';
-import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
-import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
-import { FIN } from '../wire/tcp-flags.ts';
+import { seqDiff } from '../wire/seq.ts';
+import { sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
 import { Custody } from './custody.ts';
+import { beginDribble, dribble } from './dribble.ts';
 import { Frozen } from './frozen.ts';
+import { absorbRetained, dataEndOf } from './hold.ts';
 import { Replay } from './replay.ts';
 import type { Waker } from './wakeup.ts';
 
@@ -33,8 +32,6 @@ const REFRESH: Micros = 55_000_000;
 const DENIED_GIVE_UP: Micros = 800_000_000;
 /** How soon an ACK that found no room is tried again. */
 const RETRY: Micros = 1_000;
-/** Largest head segment or SYN of which a copy is kept. */
-const HEAD_COPY_MAX = 2_048;
 /** MSS when nothing is known (RFC 9293 3.7.1), per family. */
 const DEFAULT_MSS = { 4: 536, 6: 1220 } as const;
 /** Timestamps option with its padding (RFC 7323 appendix A). */
@@ -77,6 +74,7 @@ export class Freezer {
     frozen.inFlight = Math.max(0, seqDiff(endpoint.sndNxt, una));
     frozen.advanced = false;
     const before = custody.end;
+    if (earlier === null) frozen.shown = before;
     arena.discardUnsound(endpoint, this.#context.isSound);
     const wanted = seqDiff(dataEndOf(endpoint), custody.dataEnd);
     const held =
@@ -88,49 +86,30 @@ export class Freezer {
     }
     frozen.denied = false;
     frozen.giveUpAt = NEVER;
-    this.#absorbRetained(endpoint, custody);
-    if (custody.end === endpoint.sndNxt) arena.forget(endpoint);
+    frozen.flightTsVal = arena.firstTsVal(endpoint, custody.dataEnd, endpoint.tsVal);
+    absorbRetained(this.#context, endpoint, custody);
+    const isComplete = custody.end === endpoint.sndNxt;
+    if (isComplete) arena.forget(endpoint);
     frozen.refreshAt = now + REFRESH;
+    frozen.dribbleAt = NEVER;
     if (custody.end !== before) {
-      // RFC 7323 4.3: echo the segment that holds the left edge, in its first transmission, so that a sender whose
-      // RTO has fired can tell that the RTO was spurious.
-      const tsEcr = this.#firstTsVal ?? endpoint.tsVal;
-      this.#takenInto(frozen, seqDiff(custody.end, before));
-      // A full outbox only postpones the ACK.
-      if (!this.#say(flow, tsEcr)) frozen.refreshAt = now + RETRY;
-    } else if (custody.end === endpoint.sndNxt || !custody.isEmpty) {
-      counters[COUNTER.zeroWindowAcks]! += 1;
-      if (!this.#say(flow, endpoint.tsVal)) frozen.refreshAt = now + RETRY;
+      counters[COUNTER.custodyBytesTaken]! += seqDiff(custody.end, before);
+      counters[COUNTER.custodyAcks]! += 1;
+      frozen.advanced = true;
+    } else counters[COUNTER.zeroWindowAcks]! += 1;
+    // A sender that has retransmitted already must see all of it acknowledged at once: an ACK that stops behind a
+    // retransmission would let RACK (RFC 8985) declare everything sent before that retransmission lost.
+    const mayDribble = isComplete && !endpoint.ambiguous;
+    if (mayDribble) beginDribble(frozen, frozen.shown, endpoint.segmentSize, endpoint.srtt, now);
+    else frozen.shown = custody.end;
+    // Bytes missing at the left edge are brought by the sender's retransmission; an ACK before that would say nothing.
+    if (isComplete || !custody.isEmpty) {
+      // RFC 7323 4.3: echo the segment at the left edge, in its first transmission, so that a sender whose RTO has
+      // fired can tell that the RTO was spurious. A full outbox only postpones the ACK.
+      const tsEcr = custody.end === before ? endpoint.tsVal : frozen.flightTsVal;
+      if (!sayFrozen(this.#context, flow, tsEcr)) frozen.refreshAt = now + RETRY;
     }
     this.#context.reschedule(flow);
-    // Otherwise bytes are missing at the left edge: the sender's retransmission will bring them.
-  }
-
-  #firstTsVal: number | null = null;
-
-  /** Takes into custody what the arena holds from the end of custody on, and the FIN when all data before it is held. */
-  #absorbRetained(endpoint: Half, custody: Custody): void {
-    const { arena } = this.#context;
-    this.#firstTsVal = null;
-    if (custody.fin) return;
-    const from = custody.dataEnd;
-    const dataEnd = dataEndOf(endpoint);
-    const covered = seqLt(from, dataEnd) ? arena.coveredTo(endpoint, from, dataEnd) : from;
-    const end = seqGt(covered, dataEnd) ? dataEnd : covered;
-    const count = Math.min(seqDiff(end, from), custody.room);
-    if (count > 0) {
-      this.#firstTsVal = arena.firstTsVal(endpoint, from, endpoint.tsVal);
-      const target = custody.extend(count);
-      arena.copy(endpoint, from, (from + count) | 0, target.bytes, target.at);
-    }
-    if (endpoint.finSent && custody.dataEnd === endpoint.finSeq) custody.fin = true;
-  }
-
-  #takenInto(frozen: Frozen, bytes: number): void {
-    const { counters } = this.#context;
-    frozen.advanced = true;
-    counters[COUNTER.custodyAcks]! += 1;
-    counters[COUNTER.custodyBytesTaken]! += bytes;
   }
 
   /** No custody: no closed window either (theory of operation 3.3). */
@@ -141,156 +120,6 @@ export class Freezer {
     frozen.refreshAt = NEVER;
     frozen.giveUpAt = now + DENIED_GIVE_UP;
     this.#context.reschedule(flow);
-  }
-
-  /** Raw window to show the near endpoint while frozen. */
-  #windowOf(flow: Flow, frozen: Frozen): number {
-    const endpoint = flow.halves[flow.near];
-    const peer = flow.halves[flow.near === 0 ? 1 : 0];
-    // While bytes before the end of what was sent are missing, a closed window would bring one segment per RTO (Linux
-    // retransmits nothing else beyond it); an open one lets the sender recover at the speed of the surviving side.
-    if (frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0) return 0;
-    return Math.max(0, seqDiff(peer.rightEdge, frozen.custody.end)) >>> peer.rcvWndShift;
-  }
-
-  /** The current ACK in the far peer's name. */
-  #say(flow: Flow, tsEcr: number): boolean {
-    const frozen = flow.frozen as Frozen;
-    if (!this.#context.isReachable(flow, flow.near)) return false;
-    const endpoint = flow.halves[flow.near];
-    const far = flow.near === 0 ? 1 : 0;
-    const window = Math.min(0xffff, this.#windowOf(flow, frozen));
-    return this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, frozen.custody.end, window, tsEcr);
-  }
-
-  /** FROZEN, near side, no payload, SEG.SEQ below CE: a probe or keepalive of any form. */
-  onNearProbe(flow: Flow, packet: Packet): void {
-    const frozen = flow.frozen as Frozen;
-    const { counters } = this.#context;
-    if (frozen.mute) {
-      counters[COUNTER.absorbed]! += 1;
-      return;
-    }
-    counters[COUNTER.probesAnswered]! += 1;
-    this.#say(flow, packet.tsAt >= 0 ? packet.tsVal : 0);
-  }
-
-  /** FROZEN, near side, payload or FIN. */
-  onNearData(flow: Flow, packet: Packet, now: Micros): void {
-    const frozen = flow.frozen as Frozen;
-    const { arena, counters, synthesizer } = this.#context;
-    if (frozen.mute) {
-      counters[COUNTER.absorbed]! += 1;
-      return;
-    }
-    const endpoint = flow.halves[flow.near];
-    if (frozen.denied) {
-      this.#keepHead(flow, frozen, packet);
-      if (packet.seq === frozen.custody.base && this.#context.isReachable(flow, flow.near)) {
-        synthesizer.unreachable(flow, flow.near, packet.seq, packet.ack);
-        counters[COUNTER.icmpToNear]! += 1;
-      } else counters[COUNTER.absorbed]! += 1;
-      return;
-    }
-    const { custody } = frozen;
-    const before = custody.end;
-    if (!custody.fin) {
-      if (!this.#context.isSound(packet.start, packet.length)) {
-        counters[COUNTER.unsound]! += 1;
-        return;
-      }
-      if (seqLe(packet.seq, custody.dataEnd)) this.#take(endpoint, frozen, packet);
-      // Beyond a gap: keep it, it will be absorbed when the gap is filled.
-      else if (seqDiff(packet.seq, custody.end) < custody.room && packet.payloadLength > 0) {
-        arena.retain(endpoint, packet, now);
-      }
-      this.#absorbRetained(endpoint, custody);
-    }
-    if (custody.end === endpoint.sndNxt) arena.forget(endpoint);
-    if (custody.end !== before) this.#takenInto(frozen, seqDiff(custody.end, before));
-    else counters[COUNTER.probesAnswered]! += 1;
-    this.#say(flow, packet.tsAt >= 0 ? packet.tsVal : 0);
-  }
-
-  /** Appends the new bytes of an in-order segment, as far as they are to be taken. */
-  #take(endpoint: Half, frozen: Frozen, packet: Packet): void {
-    const { custody } = frozen;
-    const skip = seqDiff(custody.dataEnd, packet.seq);
-    const fresh = packet.payloadLength - skip;
-    // One byte beyond a window that is known to be closed is a probe (BSD, Windows): it is answered, not acknowledged.
-    if (packet.segLength === 1 && skip === 0 && frozen.advanced && seqDiff(endpoint.sndNxt, custody.end) === 1) {
-      if (!isFin(packet)) {
-        endpoint.sndNxt = custody.end;
-        return;
-      }
-    }
-    const count = Math.min(fresh, custody.room);
-    if (count > 0) {
-      const target = custody.extend(count);
-      const from = packet.payloadAt + skip;
-      target.bytes.set(packet.bytes.subarray(from, from + count), target.at);
-    }
-  }
-
-  /** Denied flows: the newest copy of the segment at the left edge, for the thaw. */
-  #keepHead(flow: Flow, frozen: Frozen, packet: Packet): void {
-    if (packet.seq !== flow.halves[flow.near === 0 ? 1 : 0].rcvNxt || packet.length > HEAD_COPY_MAX) return;
-    frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
-  }
-
-  /** OPENING, near side: keep the newest SYN for the thaw (theory of operation: none is ever answered). */
-  park(flow: Flow, packet: Packet): void {
-    const frozen = flow.frozen as Frozen | null;
-    this.#context.counters[COUNTER.absorbed]! += 1;
-    if (frozen === null || packet.length > HEAD_COPY_MAX) return;
-    frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
-  }
-
-  /** Near side, RST: an exact one ends the connection for its sender; the far peer is told after custody. */
-  onNearReset(flow: Flow, packet: Packet): void {
-    const frozen = flow.frozen as Frozen;
-    const endpoint = flow.halves[flow.near];
-    // Its sequence number is the sender's SND.NXT, which is CE, or further when data was under way.
-    if (seqGe(packet.seq, frozen.custody.end) && seqLe(packet.seq, endpoint.sndNxt)) frozen.nearReset = true;
-    else this.#context.counters[COUNTER.outOfWindow]! += 1;
-  }
-
-  /** FROZEN, far side, pure ACK: shortens custody, opens nothing. */
-  onFarAck(flow: Flow): void {
-    const frozen = flow.frozen as Frozen;
-    this.#context.counters[COUNTER.lateFromFar]! += 1;
-    if (!frozen.mute) frozen.custody.release(flow.halves[flow.near === 0 ? 1 : 0].rcvNxt);
-  }
-
-  /** FROZEN, far side, data: passes with custody acknowledged and the window shut. */
-  onFarData(flow: Flow, packet: Packet): void {
-    const frozen = flow.frozen as Frozen;
-    this.onFarAck(flow);
-    if (frozen.mute || frozen.denied) return;
-    const ce = frozen.custody.end;
-    if (seqGt(ce, packet.ack)) setAck(packet, ce);
-    removeSackBelow(packet, ce);
-    setWindow(packet, Math.min(0xffff, this.#windowOf(flow, frozen)));
-  }
-
-  /** An exact RST of the far peer: what is in custody can no longer be delivered. */
-  onFarReset(flow: Flow, now: Micros): void {
-    const frozen = flow.frozen as Frozen | null;
-    if (frozen !== null) {
-      const lost = frozen.custody.discard();
-      if (lost > 0) {
-        this.#context.counters[COUNTER.undeliverableBytes]! += lost;
-        this.#context.report(
-          'flow-reset',
-          flow,
-          `far peer reset the connection; ${lost} bytes could not be delivered`,
-          { bytes: lost },
-          now,
-        );
-      }
-    }
-    this.release(flow);
-    flow.phase = CLOSING;
   }
 
   /** Forgets the frozen state of a flow that ends. */
@@ -354,36 +183,34 @@ export class Freezer {
   /** When `onTimer` wants to be called for this flow. */
   deadlineOf(flow: Flow): Micros {
     const frozen = flow.frozen as Frozen | null;
-    const own = frozen === null ? NEVER : Math.min(frozen.refreshAt, frozen.giveUpAt);
+    const own = frozen === null ? NEVER : Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt);
     return Math.min(own, this.#waker.deadlineOf(flow));
   }
 
   onTimer(flow: Flow, now: Micros): void {
     const frozen = flow.frozen as Frozen | null;
+    if (frozen !== null && frozen.dribbleAt <= now) {
+      // Goes on during handback until the far peer is heard: the path may be silent for a while after link-up.
+      dribble(frozen, flow.halves[flow.near].segmentSize, now);
+      this.#context.counters[COUNTER.custodyAcks]! += 1;
+      frozen.refreshAt = flow.phase === FROZEN ? now + REFRESH : NEVER;
+      sayFrozen(this.#context, flow, frozen.flightTsVal);
+    }
     if (frozen !== null && flow.phase === FROZEN) {
       if (frozen.refreshAt <= now) {
         frozen.refreshAt = now + REFRESH;
         this.#context.counters[COUNTER.refreshes]! += 1;
-        this.#say(flow, flow.halves[flow.near].tsVal);
+        sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal);
       }
       if (frozen.giveUpAt <= now) {
         frozen.giveUpAt = NEVER;
         frozen.denied = false;
         frozen.refreshAt = now + REFRESH;
         this.#context.counters[COUNTER.zeroWindowAcks]! += 1;
-        this.#say(flow, flow.halves[flow.near].tsVal);
+        sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal);
       }
     }
     this.#waker.onTimer(flow, now);
     this.#context.reschedule(flow);
   }
-}
-
-/** Sequence number after the last data byte that `half` has sent, its FIN not counted. */
-function dataEndOf(half: Half): number {
-  return half.finSent && seqLe(half.finSeq, half.sndNxt) ? half.finSeq : half.sndNxt;
-}
-
-function isFin(packet: Packet): boolean {
-  return (packet.flags & FIN) !== 0;
 }

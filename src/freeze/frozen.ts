@@ -28,6 +28,19 @@ export class Frozen implements Attachment {
   /** Denied flows: when a closed window becomes the lesser evil. */
   giveUpAt: Micros = NEVER;
   replay: Replay | null = null;
+  /**
+   * ACK shown to the near endpoint: at most CE. It lags behind while the flow is being dribbled (freeze/dribble.ts), so
+   * that the endpoint's kernel never sees an idle connection.
+   */
+  shown = 0;
+  /** When `shown` moves next; NEVER when it has reached CE. */
+  dribbleAt: Micros = NEVER;
+  /** Lower estimate of the near endpoint's smoothed round trip (micros), which the dribble itself inflates. */
+  modelSrtt: Micros = 0;
+  /** When the segments in flight were sent, roughly. */
+  flightSentAt: Micros = 0;
+  /** TSecr for ACKs that advance: TSval of the first transmission at the left edge (RFC 7323 4.3). */
+  flightTsVal = 0;
   /** Right edge of the window last offered to the near endpoint during handback. */
   offeredEdge = 0;
 

@@ -17,6 +17,7 @@ import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { FIN, PSH } from '../wire/tcp-flags.ts';
 import type { FreezeContext } from './context.ts';
+import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
 
 /** Headers on the wire per replayed segment, for pacing: Ethernet, IPv4 and TCP with timestamps. */
@@ -145,11 +146,14 @@ export class Handback {
     for (let i = 0; i < packet.sackCount; i++) {
       const left = packet.view.getInt32(packet.sackAt + 8 * i);
       const right = packet.view.getInt32(packet.sackAt + 8 * i + 4);
-      // A D-SACK (RFC 2883) reports below the cumulative ACK; what lies beyond custody is the near endpoint's affair.
+      // Below the cumulative ACK it is a D-SACK; what lies beyond custody is the near endpoint's affair.
       const end = seqGt(right, custody.dataEnd) ? custody.dataEnd : right;
       if (seqGt(left, ack) && seqLt(left, end)) replay.scoreboard.add(left, end);
     }
-    const isDuplicate = packet.segLength === 0 && (found & (ADVANCED_ACK | UPDATED_WINDOW)) === 0 && packet.ack === ack;
+    // A D-SACK (RFC 2883) reports what arrived twice: replayed bytes that the far peer already had, not a loss.
+    const isDsack = packet.sackCount > 0 && seqLt(packet.view.getInt32(packet.sackAt), packet.ack);
+    const isDuplicate =
+      !isDsack && packet.segLength === 0 && (found & (ADVANCED_ACK | UPDATED_WINDOW)) === 0 && packet.ack === ack;
     custody.release(seqGt(ack, ce) ? ce : ack);
     replay.onAck(seqGt(ack, ce) ? ce : ack, isDuplicate, endpoint.srtt, now);
     this.deadline = now;
@@ -162,25 +166,32 @@ export class Handback {
         this.#context.synthesizer.reset(flow, near, ack, endpoint.rcvNxt);
         flow.phase = CLOSING;
       }
+      removeSackBelow(packet, ce);
       return !frozen.nearReset;
     }
     const edge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
+    // Silly window avoidance: a new edge is told when it is worth a segment (RFC 9293 3.8.6.2.2). The rest of a dribble is
+    // acknowledged by the very ACK that opens the window, so that the sender is never seen idle (freeze/dribble.ts).
+    const isWorthIt = seqDiff(edge, frozen.offeredEdge) >= replay.segment;
+    if (isWorthIt) {
+      endDribble(frozen);
+      this.#context.reschedule(flow);
+    }
     if (packet.segLength > 0 || seqLt(packet.seq, endpoint.rcvNxt)) {
-      setAck(packet, seqGt(packet.ack, ce) ? packet.ack : ce);
+      if (isWorthIt) frozen.offeredEdge = edge;
+      if (seqLt(packet.ack, frozen.shown)) setAck(packet, frozen.shown);
       removeSackBelow(packet, ce);
-      setWindow(packet, rawWindow(edge, ce, peer.rcvWndShift));
-      frozen.offeredEdge = edge;
+      setWindow(packet, rawWindow(frozen.offeredEdge, ce, peer.rcvWndShift));
       return true;
     }
-    // Silly window avoidance: a new edge is told when it is worth a segment (RFC 9293 3.8.6.2.2).
-    if (seqDiff(edge, frozen.offeredEdge) >= replay.segment) {
+    if (isWorthIt) {
       this.#context.synthesizer.ack(
         flow,
         near === 0 ? 1 : 0,
         endpoint.rcvNxt,
         ce,
         rawWindow(edge, ce, peer.rcvWndShift),
-        endpoint.tsVal,
+        frozen.flightTsVal,
       );
       frozen.offeredEdge = edge;
     }
@@ -198,7 +209,7 @@ export class Handback {
       flow,
       far,
       endpoint.rcvNxt,
-      ce,
+      frozen.shown,
       rawWindow(frozen.offeredEdge, ce, flow.halves[far].rcvWndShift),
       packet.tsAt >= 0 ? packet.tsVal : 0,
     );

@@ -16,6 +16,8 @@ import { Scoreboard } from './scoreboard.ts';
 
 /** Initial window in segments (RFC 6928). */
 const INITIAL_SEGMENTS = 10;
+/** Segments that ask for the far peer's ACK when the rest will follow at a known rate. */
+const KNOCK_SEGMENTS = 2;
 /** First repetition of an unanswered knock (theory of operation 5.6: 0, 0.1, 0.3, 0.7, 1.5 s). */
 const KNOCK_INTERVAL: Micros = 100_000;
 /** A path that is silent this long is knocked at no more often. */
@@ -64,7 +66,8 @@ export class Replay {
     this.segment = segment;
     this.rate = rate;
     this.flight = Math.max(flight, INITIAL_SEGMENTS * segment);
-    this.cwnd = INITIAL_SEGMENTS * segment;
+    // Where the rate is known the knock only asks: what the far peer received before the loss is not sent twice.
+    this.cwnd = (rate > 0 ? KNOCK_SEGMENTS : INITIAL_SEGMENTS) * segment;
     this.#rto = Math.max(KNOCK_INTERVAL, srtt * 1.5);
     this.nextSendAt = now;
     this.startedAt = now;

@@ -1,0 +1,28 @@
+/** What a frozen endpoint is told: the ACK and window in the far peer's name, as they stand. */
+import type { Flow } from '../flow/flow.ts';
+import { seqDiff } from '../wire/seq.ts';
+import type { FreezeContext } from './context.ts';
+import type { Frozen } from './frozen.ts';
+
+/** Raw window to show the near endpoint while frozen. */
+export function frozenWindow(flow: Flow, frozen: Frozen): number {
+  const endpoint = flow.halves[flow.near];
+  const peer = flow.halves[flow.near === 0 ? 1 : 0];
+  // While bytes before the end of what was sent are missing, a closed window would bring one segment per RTO (Linux
+  // retransmits nothing else beyond it); an open one lets the sender recover at the speed of the surviving side.
+  if (frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0) return 0;
+  return Math.min(0xffff, Math.max(0, seqDiff(peer.rightEdge, frozen.custody.end)) >>> peer.rcvWndShift);
+}
+
+/**
+ * Sends the current ACK to the near endpoint.
+ * @param tsEcr TSecr to carry (RFC 7323 4.3)
+ * @returns false when the near side cannot be reached either, or the outbox is full
+ */
+export function sayFrozen(context: FreezeContext, flow: Flow, tsEcr: number): boolean {
+  const frozen = flow.frozen as Frozen;
+  if (!context.isReachable(flow, flow.near)) return false;
+  const far = flow.near === 0 ? 1 : 0;
+  const window = frozenWindow(flow, frozen);
+  return context.synthesizer.ack(flow, far, flow.halves[flow.near].rcvNxt, frozen.shown, window, tsEcr);
+}

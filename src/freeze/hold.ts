@@ -1,0 +1,184 @@
+/**
+ * Hold: what happens to the segments of a frozen flow. The near endpoint's are answered and never forwarded; late ones of the
+ * far peer may bring data but open nothing (theory of operation 3.5, 3.6).
+ */
+import { COUNTER } from '../base/counters.ts';
+import type { Micros } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
+import type { Packet } from '../wire/packet.ts';
+import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { FIN } from '../wire/tcp-flags.ts';
+import { frozenWindow, sayFrozen } from './answer.ts';
+import type { FreezeContext } from './context.ts';
+import type { Custody } from './custody.ts';
+import { endDribble } from './dribble.ts';
+import type { Frozen } from './frozen.ts';
+
+/** Largest head segment or SYN of which a copy is kept. */
+const HEAD_COPY_MAX = 2_048;
+
+export class Holder {
+  readonly #context: FreezeContext;
+
+  constructor(context: FreezeContext) {
+    this.#context = context;
+  }
+
+  /** FROZEN, near side, no payload, SEG.SEQ below CE: a probe or keepalive of any form. */
+  onNearProbe(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen;
+    const { counters } = this.#context;
+    if (frozen.mute) {
+      counters[COUNTER.absorbed]! += 1;
+      return;
+    }
+    counters[COUNTER.probesAnswered]! += 1;
+    sayFrozen(this.#context, flow, packet.tsAt >= 0 ? packet.tsVal : 0);
+  }
+
+  /** FROZEN, near side, payload or FIN. */
+  onNearData(flow: Flow, packet: Packet, now: Micros): void {
+    const frozen = flow.frozen as Frozen;
+    const { arena, counters, synthesizer } = this.#context;
+    if (frozen.mute) {
+      counters[COUNTER.absorbed]! += 1;
+      return;
+    }
+    const endpoint = flow.halves[flow.near];
+    if (frozen.denied) {
+      this.#keepHead(flow, frozen, packet);
+      if (packet.seq === frozen.custody.base && this.#context.isReachable(flow, flow.near)) {
+        synthesizer.unreachable(flow, flow.near, packet.seq, packet.ack);
+        counters[COUNTER.icmpToNear]! += 1;
+      } else counters[COUNTER.absorbed]! += 1;
+      return;
+    }
+    const { custody } = frozen;
+    const before = custody.end;
+    if (!this.#context.isSound(packet.start, packet.length)) {
+      counters[COUNTER.unsound]! += 1;
+      return;
+    }
+    const isDribbling = frozen.shown !== before;
+    if (!custody.fin) {
+      if (seqLe(packet.seq, custody.dataEnd)) this.#take(endpoint, frozen, packet);
+      // Beyond a gap: keep it, it will be absorbed when the gap is filled.
+      else if (seqDiff(packet.seq, custody.end) < custody.room && packet.payloadLength > 0) {
+        arena.retain(endpoint, packet, now);
+      }
+      absorbRetained(this.#context, endpoint, custody);
+    }
+    if (custody.end === endpoint.sndNxt) arena.forget(endpoint);
+    const taken = seqDiff(custody.end, before);
+    counters[COUNTER.custodyBytesTaken]! += taken;
+    // What was under way when the dribble began is acknowledged with the rest.
+    if (isDribbling && taken > 0) return;
+    // A retransmission means that the dribble came too late: show everything, echoing a TSval of before it.
+    const tsEcr = isDribbling ? frozen.flightTsVal : packet.tsAt >= 0 ? packet.tsVal : 0;
+    endDribble(frozen);
+    this.#context.reschedule(flow);
+    if (taken > 0) {
+      frozen.advanced = true;
+      counters[COUNTER.custodyAcks]! += 1;
+    } else counters[COUNTER.probesAnswered]! += 1;
+    sayFrozen(this.#context, flow, tsEcr);
+  }
+
+  /** Appends the new bytes of an in-order segment, as far as they are to be taken. */
+  #take(endpoint: Half, frozen: Frozen, packet: Packet): void {
+    const { custody } = frozen;
+    const skip = seqDiff(custody.dataEnd, packet.seq);
+    const fresh = packet.payloadLength - skip;
+    // One byte beyond a window that is known to be closed is a probe (BSD, Windows): it is answered, not acknowledged.
+    if (packet.segLength === 1 && skip === 0 && frozen.advanced && seqDiff(endpoint.sndNxt, custody.end) === 1) {
+      if (!isFin(packet)) {
+        endpoint.sndNxt = custody.end;
+        return;
+      }
+    }
+    const count = Math.min(fresh, custody.room);
+    if (count > 0) {
+      const target = custody.extend(count);
+      const from = packet.payloadAt + skip;
+      target.bytes.set(packet.bytes.subarray(from, from + count), target.at);
+    }
+  }
+
+  /** Denied flows: the newest copy of the segment at the left edge, for the thaw. */
+  #keepHead(flow: Flow, frozen: Frozen, packet: Packet): void {
+    if (packet.seq !== flow.halves[flow.near === 0 ? 1 : 0].rcvNxt || packet.length > HEAD_COPY_MAX) return;
+    frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
+  }
+
+  /** OPENING, near side: keep the newest SYN for the thaw (theory of operation: none is ever answered). */
+  park(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen | null;
+    this.#context.counters[COUNTER.absorbed]! += 1;
+    if (frozen === null || packet.length > HEAD_COPY_MAX) return;
+    frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
+  }
+
+  /** Near side, RST: an exact one ends the connection for its sender; the far peer is told after custody. */
+  onNearReset(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen;
+    const endpoint = flow.halves[flow.near];
+    // Its sequence number is the sender's SND.NXT, which is CE, or further when data was under way.
+    if (seqGe(packet.seq, frozen.custody.end) && seqLe(packet.seq, endpoint.sndNxt)) frozen.nearReset = true;
+    else this.#context.counters[COUNTER.outOfWindow]! += 1;
+  }
+
+  /** FROZEN, far side, pure ACK: shortens custody, opens nothing. */
+  onFarAck(flow: Flow): void {
+    const frozen = flow.frozen as Frozen;
+    this.#context.counters[COUNTER.lateFromFar]! += 1;
+    if (frozen.mute) return;
+    frozen.custody.release(flow.halves[flow.near === 0 ? 1 : 0].rcvNxt);
+    if (seqLt(frozen.shown, frozen.custody.base)) frozen.shown = frozen.custody.base;
+  }
+
+  /** FROZEN, far side, data: passes with custody acknowledged and the window shut. */
+  onFarData(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen;
+    this.onFarAck(flow);
+    if (frozen.mute || frozen.denied) return;
+    if (seqGt(frozen.shown, packet.ack)) setAck(packet, frozen.shown);
+    removeSackBelow(packet, frozen.custody.end);
+    setWindow(packet, frozenWindow(flow, frozen));
+  }
+
+  /** An exact RST of the far peer: what is in custody can no longer be delivered. The caller ends the flow. */
+  onFarReset(flow: Flow, now: Micros): void {
+    const lost = (flow.frozen as Frozen | null)?.custody.discard() ?? 0;
+    if (lost === 0) return;
+    this.#context.counters[COUNTER.undeliverableBytes]! += lost;
+    const message = `far peer reset the connection; ${lost} bytes could not be delivered`;
+    this.#context.report('flow-reset', flow, message, { bytes: lost }, now);
+  }
+}
+
+/** Takes into custody what the arena holds from the end of custody on, and the FIN when all data before it is held. */
+export function absorbRetained(context: FreezeContext, endpoint: Half, custody: Custody): void {
+  const { arena } = context;
+  if (custody.fin) return;
+  const from = custody.dataEnd;
+  const dataEnd = dataEndOf(endpoint);
+  const covered = seqLt(from, dataEnd) ? arena.coveredTo(endpoint, from, dataEnd) : from;
+  const end = seqGt(covered, dataEnd) ? dataEnd : covered;
+  const count = Math.min(seqDiff(end, from), custody.room);
+  if (count > 0) {
+    const target = custody.extend(count);
+    arena.copy(endpoint, from, (from + count) | 0, target.bytes, target.at);
+  }
+  if (endpoint.finSent && custody.dataEnd === endpoint.finSeq) custody.fin = true;
+}
+
+/** Sequence number after the last data byte that `half` has sent, its FIN not counted. */
+export function dataEndOf(half: Half): number {
+  return half.finSent && seqLe(half.finSeq, half.sndNxt) ? half.finSeq : half.sndNxt;
+}
+
+function isFin(packet: Packet): boolean {
+  return (packet.flags & FIN) !== 0;
+}
