@@ -15,6 +15,7 @@ import {
   MALFORMED_TCP_TRUNCATED,
   MALFORMED_VNET_OFFLOAD,
   MALFORMED_VNET_TRUNCATED,
+  Packet,
 } from '../../src/wire/packet.ts';
 import { ACK, AE, CWR, ECE, FIN, PSH, SYN, URG } from '../../src/wire/tcp-flags.ts';
 import { AT, fieldsOf, Workbench } from './workbench.ts';
@@ -334,6 +335,11 @@ describe('the packet as a whole', () => {
       expect(bench.place([...tcp, ...options, ...behind])).toBe(KIND_TCP);
       expect([bench.p.windowScale, bench.p.mss, bench.p.sackPermitted]).toEqual([-1, -1, false]);
       expect(bench.p.optionsMalformed).toBe(true);
+      // With the buffer's end right behind it, a look further would throw.
+      const exact = new Packet();
+      exact.attach(Uint8Array.from([...tcp, ...options]).buffer);
+      expect(exact.parse(0, tcp.length + 4, 0)).toBe(KIND_TCP);
+      expect(exact.optionsMalformed).toBe(true);
     }
     for (let kept = 1; kept < 8; kept += 1) {
       for (const type of [0, 43, 44, 60]) {
