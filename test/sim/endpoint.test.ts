@@ -218,7 +218,7 @@ describe('window updates that neither advance the ACK nor the sequence', () => {
     packet.attach(copy.buffer);
     packet.parse(0, copy.length, 0);
     setWindow(packet, 0);
-    setup.flow.lan.handlePacket(copy, true, true, setup.network.now);
+    setup.flow.lan.handlePacket(copy, true, false, setup.network.now);
     expect(setup.flow.lan.sender.sndWnd === 0).toBe(obeyed);
     expect(setup.network.complaints()).toEqual([]);
   });

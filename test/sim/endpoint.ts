@@ -36,7 +36,6 @@ export class Endpoint {
   /** Why it failed: `reset`, `timeout`, `keepalive`, `unreachable`, `aborted`. */
   failure: string | null = null;
   challengeAcks = 0;
-  resetsSent = 0;
   icmpReceived = 0;
   /** When the stream last moved, for the stories that measure stalls. */
   lastProgressAt: Micros = 0;
@@ -131,9 +130,10 @@ export class Endpoint {
 
   /**
    * One packet arrived, virtio-net header included.
-   * @param synthesized the gateway's own making; `ordered`: nothing on the path can have overtaken it
+   * @param strict the gateway's own making, on a path that keeps order: dropping it by PAWS is a violation
+   * @param mayProbe the sender probes closed windows with data, and may have been shown one that the peer never closed
    */
-  handlePacket(bytes: Uint8Array, synthesized: boolean, ordered: boolean, now: Micros): void {
+  handlePacket(bytes: Uint8Array, strict: boolean, mayProbe: boolean, now: Micros): void {
     this.#now = now;
     const packet = this.#packet;
     const quote = inspect(bytes, packet, this.config, (text) => this.#violation(text));
@@ -142,7 +142,7 @@ export class Endpoint {
     else if (this.state === 'closed' || (this.state === 'failed' && this.failure !== 'reset')) this.#refuse();
     else if (this.state === 'idle') this.#handleListen();
     else if (this.state === 'syn-sent') this.#handleSynSent();
-    else if (this.state !== 'failed') this.#handleSynchronized(synthesized, ordered);
+    else if (this.state !== 'failed') this.#handleSynchronized(strict, mayProbe);
   }
 
   #violation(text: string): void {
@@ -172,7 +172,6 @@ export class Endpoint {
   #refuse(): void {
     const packet = this.#packet;
     if ((packet.flags & RST) !== 0) return;
-    this.resetsSent++;
     if ((packet.flags & ACK) !== 0) this.output.push(this.#writer.reset(packet.ack, 0, false));
     else this.output.push(this.#writer.reset(0, seqAdd(packet.seq, packet.segLength), true));
   }
@@ -221,7 +220,7 @@ export class Endpoint {
     this.#synAt = this.#now + Math.min(SYN_RTO_MAX, MICROS_PER_SECOND * 2 ** this.#synBackoff++);
   }
 
-  #handleSynchronized(synthesized: boolean, ordered: boolean): void {
+  #handleSynchronized(strict: boolean, mayProbe: boolean): void {
     const packet = this.#packet;
     const { receiver, sender } = this;
     if ((packet.flags & SYN) !== 0) {
@@ -234,15 +233,15 @@ export class Endpoint {
     const to = from + packet.segLength;
     // Whoever sees a closed window may probe it with data (RFC 9293 3.8.6.1).
     const isClosed = receiver.rightEdge - receiver.rcvNxt < this.config.mss;
-    if (!this.#passesPaws(synthesized && ordered)) return;
+    if (!this.#passesPaws(strict)) return;
     if (to < this.#lastAckSent || from > receiver.rightEdge) {
-      if (to > receiver.rightEdge && packet.segLength > 0 && (!isClosed || synthesized)) {
+      if (to > receiver.rightEdge && packet.segLength > 0 && !mayProbe) {
         this.#violation(`beyond the window: ${describe(packet)}`);
       }
       if ((packet.flags & RST) === 0) this.#sendAck();
       return;
     }
-    if (to > receiver.rightEdge && !(isClosed && from <= receiver.rightEdge) && packet.segLength > 0) {
+    if (to > receiver.rightEdge && !isClosed && packet.segLength > 0 && !mayProbe) {
       this.#violation(`ends ${to - receiver.rightEdge} beyond the window: ${describe(packet)}`);
     }
     if ((packet.flags & RST) !== 0) {
@@ -267,7 +266,7 @@ export class Endpoint {
       this.#open(window);
     }
     if (from <= this.#lastAckSent) this.#terms.remember(packet.tsVal);
-    this.#keepAlive.heard(this.#now);
+    if (this.state === 'established') this.#keepAlive.heard(this.#now);
     this.#takeAck(ack, window, from);
     if (packet.segLength > 0) this.#takeData(from);
     this.#settle();
@@ -337,6 +336,7 @@ export class Endpoint {
     if (this.#application.isActiveCloser) {
       this.state = 'time-wait';
       this.#waitUntil = this.#now + TIME_WAIT;
+      this.#keepAlive.stop();
     } else this.state = 'closed';
   }
 

@@ -24,8 +24,8 @@ export const GATEWAY: EngineConfig = {
   seed: 1,
 };
 
-/** Smallest arena that the engine promises to work with, and a comfortable one. */
-export const ARENA_MIN = 4 * READ_MAX;
+/** Smallest arena that the engine works with (four packets and their slot headers), and a comfortable one. */
+export const ARENA_MIN = 4 * (READ_MAX + 64);
 export const ARENA = 4 * 1024 * 1024;
 
 export class Gateway {

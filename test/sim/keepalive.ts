@@ -20,6 +20,11 @@ export class KeepAlive {
     this.at = now + this.#config.keepIdle;
   }
 
+  /** The connection is closed. */
+  stop(): void {
+    this.at = Number.POSITIVE_INFINITY;
+  }
+
   /** It is time for a probe. Returns false if enough have gone unanswered. */
   probe(): boolean {
     const { keepIdle, keepInterval, keepProbes } = this.#config;

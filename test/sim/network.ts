@@ -264,8 +264,10 @@ export class Network {
       return;
     }
     this.tap?.(`> ${place.endpoint.config.name}`, packet, this.now);
-    const ordered = this.wires[`${place.side}Out`].keepsOrder;
-    place.endpoint.handlePacket(packet.bytes, packet.synthesized, ordered, this.now);
+    const strict = packet.synthesized && this.wires[`${place.side}Out`].keepsOrder;
+    const peer = place.side === 'lan' ? place.flow.wan : place.flow.lan;
+    const mayProbe = !packet.synthesized && peer.config.probe !== 'linux';
+    place.endpoint.handlePacket(packet.bytes, strict, mayProbe, this.now);
     this.#settle(place);
   }
 
