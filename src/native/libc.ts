@@ -43,6 +43,7 @@ const cBind = bind('int bind(int fd, uintptr_t address, unsigned int length)');
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
 const cGetsockopt = bind('int getsockopt(int fd, int level, int name, uintptr_t value, uintptr_t length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
+const cPrctl = bind('int prctl(int option, ...)');
 const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
 
 /** Open flags, uapi/asm-generic/fcntl.h. */
@@ -70,6 +71,9 @@ export const POLLOUT = 0x4;
 export const POLLERR = 0x8;
 export const POLLHUP = 0x10;
 export const POLLNVAL = 0x20;
+
+/** uapi/linux/prctl.h. */
+const PR_SET_TIMERSLACK = 29;
 
 /** madvise advice, uapi/asm-generic/mman-common.h. */
 export const MADV_HUGEPAGE = 14;
@@ -158,6 +162,14 @@ export function madvise(address: number, length: number, advice: number): number
   const start = Math.ceil(address / 4096) * 4096;
   const end = Math.floor((address + length) / 4096) * 4096;
   return cMadvise(start, Math.max(0, end - start), advice) < 0 ? -koffi.errno() : 0;
+}
+
+/**
+ * How late the kernel may wake the calling thread to save wake-ups (PR_SET_TIMERSLACK); 50 us unless set. 0 or -errno.
+ * @param nanos 1 or more; 0 restores the default
+ */
+export function setTimerSlack(nanos: number): number {
+  return cPrctl(PR_SET_TIMERSLACK, 'unsigned long', nanos) < 0 ? -koffi.errno() : 0;
 }
 
 /** Index of an interface of the current network namespace, 0 if there is none of that name, -errno otherwise. */
