@@ -6,6 +6,7 @@
  * One synchronous loop: wait in ppoll for a frame, a control line or the next arrival, whichever is first; with nothing
  * under way it sleeps until a frame comes. Frames are read into their slot and sent from it, never copied.
  */
+import { execFileSync } from 'node:child_process';
 import { readSync, writeSync } from 'node:fs';
 import os from 'node:os';
 import { addressOf, MSG_TRUNC, POLLHUP, POLLIN, PollSet, recv, send } from '../native/libc.ts';
@@ -32,12 +33,7 @@ const ENOBUFS = -105;
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LinkOptions;
 
-try {
-  // The delay must be right while both processors are busy with the traffic that is being measured.
-  os.setPriority(-15);
-} catch {
-  // An unprivileged run keeps the default priority.
-}
+takePrecedence();
 
 const memory = new Uint8Array(2 * SLOTS * SLOT_BYTES);
 const base = addressOf(memory);
@@ -75,6 +71,22 @@ function receive(lane: Lane): void {
     if (length <= 0) return;
     if (length > SLOT_BYTES) lane.direction.statistics.oversize++;
     else lane.direction.accept(length, now());
+  }
+}
+
+/**
+ * The delay must be right while the processors are busy with the very traffic that is being measured: the lowest real-time priority,
+ * for this thread alone (it sleeps whenever nothing is due), else a better one than others, else none: an unprivileged run.
+ */
+function takePrecedence(): void {
+  try {
+    execFileSync('chrt', ['--fifo', '--pid', '1', String(process.pid)], { stdio: 'ignore' });
+  } catch {
+    try {
+      os.setPriority(-15);
+    } catch {
+      // The default priority then; a busy machine shows as jitter.
+    }
   }
 }
 

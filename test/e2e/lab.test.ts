@@ -8,6 +8,7 @@ import { STANDARD_LINK } from '../../src/lab/link-handle.ts';
 import { labNamespaces, namespaceName, sweep } from '../../src/lab/namespace.ts';
 import { judgeRecovery } from '../../src/lab/recovery.ts';
 import { readSocket } from '../../src/lab/ss.ts';
+import { bytesBetween } from '../../src/lab/timeline.ts';
 import { ADDRESS, Lab, type LabOptions } from '../../src/lab/topology.ts';
 import { Traffic } from '../../src/lab/traffic-handle.ts';
 import { until } from '../../src/lab/wait.ts';
@@ -56,10 +57,10 @@ describe.skipIf(!root)('lab', () => {
     const lab = await open({ topology: 'router' });
     const traffic = await Traffic.start(lab);
     const flow = await traffic.open({ mode: 'upload' });
-    let slowest = 0;
+    const roundTrips: number[] = [];
     await until(
       async () => {
-        slowest = Math.max(slowest, (await readSocket(lab.host, 'local', flow.port))?.rttMillis ?? 0);
+        roundTrips.push((await readSocket(lab.host, 'local', flow.port))?.rttMillis ?? 0);
         return (await flow.received()) > 40e6;
       },
       { what: '40 MB uploaded', timeoutMillis: 30_000, everyMillis: 100 },
@@ -68,8 +69,8 @@ describe.skipIf(!root)('lab', () => {
     const report = await flow.finished();
     expect(report).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
     // 400 frames of 1514 bytes take 48 ms at 100 Mb/s.
-    expect(slowest).toBeGreaterThan(50);
-    expect(slowest).toBeLessThan(40 + 48 + 10);
+    expect(median(roundTrips)).toBeGreaterThan(50);
+    expect(median(roundTrips)).toBeLessThan(40 + 48 + 5);
     const { awayFromGateway } = await lab.link.statistics();
     expect(awayFromGateway).toMatchObject({ queuePeak: 400, oversize: 0, lossDrops: 0, cutDrops: 0 });
     expect(awayFromGateway.queueDrops).toBeGreaterThan(0);
@@ -92,8 +93,13 @@ describe.skipIf(!root)('lab', () => {
     const flow = await traffic.open({ mode: 'download', bytes: 80e6 });
     const report = await flow.finished();
     expect(report.hashEqual).toBe(true);
-    const seconds = (report.received.at - report.received.timeline!.origin) / 1e6;
-    expect((80e6 * 8) / seconds / link.rateBps).toBeGreaterThan(0.85);
+    // The best second: TCP's own start and its losses at the end of the queue are not the link's.
+    const { origin } = report.received.timeline!;
+    let best = 0;
+    for (let from = origin; from + 1e6 <= report.received.at; from += 100_000) {
+      best = Math.max(best, bytesBetween(report.received.timeline!, from, from + 1e6));
+    }
+    expect((best * 8) / ((link.rateBps * 1448) / 1514)).toBeGreaterThan(0.95);
   });
 
   test('loss is near the probability asked for, in each direction', async () => {
