@@ -35,6 +35,7 @@ describe('timers', () => {
         const scenario = makeScenario(seed);
         const once = runScenario(scenario);
         const often = runScenario(scenario, { extraTimeouts: 0.3 });
+        expect(often.complaints).toEqual(once.complaints);
         expect(often.network.gateway?.digest).toBe(once.network.gateway?.digest);
         expect(often.endedAt).toBe(once.endedAt);
       }),

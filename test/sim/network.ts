@@ -36,7 +36,7 @@ export interface NetworkConfig {
   /** Null: no gateway, the wires are simply joined. */
   readonly engine: EngineConfig | null;
   readonly arenaBytes: number;
-  /** Probability that the engine's `handleTimeout` is called early, twice, or both after a packet (invariant 7). */
+  /** Probability that the engine's `handleTimeout` is called before its time, after a packet or a timeout (invariant 7). */
   readonly extraTimeouts: number;
   readonly base: Omit<EndpointConfig, 'name' | 'addresses' | 'port' | 'peerPort' | 'active'>;
 }
@@ -207,11 +207,23 @@ export class Network {
       return;
     }
     gateway.packet(packet.bytes, this.now);
-    if (this.#config.extraTimeouts > 0 && this.#extra.nextFloat() < this.#config.extraTimeouts) {
-      gateway.timeout(this.now);
-      if (this.#extra.nextBelow(2) === 0) gateway.timeout(this.now);
-    }
+    this.#callEarly();
     this.#armGateway();
+  }
+
+  /** A timer called before its time, once or twice, must do nothing and forget nothing (invariant 7). */
+  #callEarly(): void {
+    const { gateway } = this;
+    const { extraTimeouts } = this.#config;
+    if (gateway === null || extraTimeouts === 0 || this.#extra.nextFloat() >= extraTimeouts) return;
+    const deadline = gateway.deadline();
+    if (deadline <= this.now) return;
+    const before = gateway.counter('transmits');
+    gateway.timeout(this.now);
+    if (this.#extra.nextBelow(2) === 0) gateway.timeout(this.now);
+    if (gateway.counter('transmits') !== before || gateway.deadline() !== deadline) {
+      this.violations.push(`${this.now} us: invariant 7: a timeout called early, before ${deadline}, did something`);
+    }
   }
 
   #armGateway(): void {
@@ -224,7 +236,10 @@ export class Network {
     this.queue.schedule(at, () => {
       if (this.#timerAt !== at) return;
       this.#timerAt = NEVER;
-      if (gateway.deadline() <= this.now) gateway.timeout(this.now);
+      if (gateway.deadline() <= this.now) {
+        gateway.timeout(this.now);
+        this.#callEarly();
+      }
       this.#armGateway();
     });
   }
