@@ -41,7 +41,6 @@ const cEventfd = bind('int eventfd(unsigned int initial, int flags)');
 const cSocket = bind('int socket(int family, int type, int protocol)');
 const cBind = bind('int bind(int fd, uintptr_t address, unsigned int length)');
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
-const cGetsockopt = bind('int getsockopt(int fd, int level, int name, uintptr_t value, uintptr_t length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
 const cPrctl = bind('int prctl(int option, ...)');
 const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
@@ -53,21 +52,19 @@ export const O_CLOEXEC = 0o2000000;
 
 /** Socket types and flags, include/linux/net.h. */
 export const SOCK_RAW = 3;
-export const SOCK_NONBLOCK = O_NONBLOCK;
-export const SOCK_CLOEXEC = O_CLOEXEC;
+const SOCK_NONBLOCK = O_NONBLOCK;
+const SOCK_CLOEXEC = O_CLOEXEC;
 
 /** uapi/asm-generic/socket.h. */
 export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 export const SO_RCVBUFFORCE = 33;
 
-/** recv and send flags, include/linux/socket.h. */
-export const MSG_DONTWAIT = 0x40;
+/** recv flags, include/linux/socket.h. */
 export const MSG_TRUNC = 0x20;
 
 /** poll events, uapi/asm-generic/poll.h. */
 export const POLLIN = 0x1;
-export const POLLOUT = 0x4;
 export const POLLERR = 0x8;
 export const POLLHUP = 0x10;
 export const POLLNVAL = 0x20;
@@ -150,13 +147,6 @@ export function setsockopt(fd: number, level: number, name: number, value: Uint8
   return cSetsockopt(fd, level, name, addressOf(value), value.byteLength) < 0 ? -koffi.errno() : 0;
 }
 
-/** The option's integer value, or -errno. */
-export function getsockoptInt(fd: number, level: number, name: number): number {
-  const cells = Int32Array.of(0, 4);
-  const address = addressOf(cells);
-  return cGetsockopt(fd, level, name, address, address + 4) < 0 ? -koffi.errno() : cells[0]!;
-}
-
 /** 0 or -errno. The range is shrunk to whole pages of 4 KiB, because madvise wants an aligned start. */
 export function madvise(address: number, length: number, advice: number): number {
   const start = Math.ceil(address / 4096) * 4096;
@@ -209,11 +199,6 @@ export class PollSet {
     this.#fds[slot * 2] = fd;
     this.#shorts[slot * 4 + 2] = events;
     return slot;
-  }
-
-  /** Changes what a slot waits for. */
-  setEvents(slot: number, events: number): void {
-    this.#shorts[slot * 4 + 2] = events;
   }
 
   /** What happened on a slot at the last `wait`: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL. */

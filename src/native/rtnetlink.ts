@@ -172,11 +172,6 @@ export class Rtnetlink {
     this.#start(steps, now);
   }
 
-  /** Reports everything known, for a consumer that joins late. */
-  snapshot(sink: LinkSink): void {
-    this.#table.snapshot(sink);
-  }
-
   #control(message: ControlMessage, now: Micros, sink: LinkSink): void {
     const step = this.#steps[0];
     const ofDump = step !== undefined && message.seq === this.#seq;

@@ -67,8 +67,6 @@ describe('poll sets', () => {
     expect(set.wait(Number.POSITIVE_INFINITY)).toBe(1);
     expect(set.revents(a)).toBe(0);
     expect(set.revents(b)).toBe(POLLIN);
-    set.setEvents(b, 0);
-    expect(set.wait(0)).toBe(0);
     close(first);
     close(second);
     expect(set.wait(0)).toBe(2);
