@@ -9,6 +9,9 @@ import { TcpfreezeError } from '../base/errors.ts';
 
 export const DEFAULT_CONTROL_PATH = '/run/tcpfreeze/control.sock';
 
+/** sun_path of unix(7) less its final zero. */
+const PATH_MAX_BYTES = 107;
+
 /** Read and write for the owner and the group: whoever may write here may end connections. */
 const SOCKET_MODE = 0o660;
 
@@ -23,6 +26,14 @@ export function controlPath(given: string | null | undefined): string {
  * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH
  */
 export async function assertSocketFree(path: string): Promise<void> {
+  // libuv cuts a longer path off silently, and listens somewhere else.
+  if (Buffer.byteLength(path) > PATH_MAX_BYTES) {
+    throw new TcpfreezeError(
+      'CONTROL_PATH',
+      `the path of the control socket is longer than ${PATH_MAX_BYTES} bytes`,
+      'choose a shorter one with --control',
+    );
+  }
   if (!existsSync(path)) return;
   if (!lstatSync(path).isSocket()) {
     throw new TcpfreezeError('CONTROL_PATH', `${path} exists and is no socket`, 'choose another path with --control');
@@ -59,23 +70,34 @@ function isListening(path: string): Promise<boolean> {
  */
 export async function listenAt(server: Server, path: string): Promise<() => void> {
   await assertSocketFree(path);
-  let made: string | undefined;
+  const folder = dirname(path);
+  // One level, as for /run/tcpfreeze: a recursive mkdir of Node.js never returns where the kernel says ENOENT, as in /proc.
+  const made = !existsSync(folder);
   try {
-    made = mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    if (made) mkdirSync(folder, { mode: 0o755 });
     if (existsSync(path)) unlinkSync(path);
   } catch (error) {
     throw pathError(path, error as NodeJS.ErrnoException);
   }
-  await new Promise<void>((resolve, reject) => {
+  try {
+    await bind(server, path);
+  } catch (error) {
+    if (made) rmdirQuietly(folder);
+    throw error;
+  }
+  return () => {
+    if (existsSync(path)) unlinkSync(path);
+    if (made) rmdirQuietly(folder);
+  };
+}
+
+function bind(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(pathError(path, error)));
     server.listen(path, resolve);
     // Bound synchronously, served only from the next turn on: nobody connects in between.
     if (existsSync(path)) chmodSync(path, SOCKET_MODE);
   });
-  return () => {
-    if (existsSync(path)) unlinkSync(path);
-    if (made !== undefined && made === dirname(path)) rmdirQuietly(made);
-  };
 }
 
 function rmdirQuietly(path: string): void {
@@ -87,10 +109,9 @@ function rmdirQuietly(path: string): void {
 }
 
 function pathError(path: string, error: NodeJS.ErrnoException): TcpfreezeError {
-  const reason = error.code === 'EINVAL' ? 'the path is too long for a Unix socket' : (error.code ?? error.message);
   return new TcpfreezeError(
     'CONTROL_PATH',
-    `the control socket ${path} cannot be used: ${reason}`,
+    `the control socket ${path} cannot be used: ${error.code ?? error.message}`,
     'choose another path with --control, or run as root',
     1,
     error,

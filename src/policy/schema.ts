@@ -35,7 +35,8 @@ const durationOrOff = z
     ],
     `must be off or ${DURATION_FORM}`,
   )
-  .transform((value) => (value === 'off' || value === false ? null : parseDuration(value)!));
+  .transform((value) => (value === 'off' || value === false ? null : (parseDuration(value) ?? Number.NaN)))
+  .refine((value) => !Number.isNaN(value), `must be off or ${DURATION_FORM}`);
 
 /** A size of at least `least` and at most `most` bytes. */
 function bytes(least: number, most: number) {
@@ -46,8 +47,7 @@ function bytes(least: number, most: number) {
     .refine((value) => value >= least && value <= most, message);
 }
 
-function whole(least: number, most: number) {
-  const message = `must be a whole number, ${least} to ${most}`;
+function whole(least: number, most: number, message = `must be a whole number, ${least} to ${most}`) {
   return z.int(message).min(least, message).max(most, message);
 }
 
@@ -62,7 +62,7 @@ const prefix = z
 
 const PORT_MESSAGE = 'must be a port, 1 to 65535, or a range such as 5000-5999';
 const port = z
-  .union([z.int().min(1).max(65_535), z.string().regex(/^\d{1,5}(-\d{1,5})?$/, PORT_MESSAGE)], PORT_MESSAGE)
+  .union([whole(1, 65_535, PORT_MESSAGE), z.string().regex(/^\d{1,5}(-\d{1,5})?$/, PORT_MESSAGE)], PORT_MESSAGE)
   .transform((value) => {
     const [from, to] = String(value).split('-').map(Number);
     return { from: from!, to: to ?? from! };
@@ -92,6 +92,9 @@ function notInThisVersion(what: string) {
 /** Arena: at least 16 reads of the largest size fit, so that the ring is a ring. */
 const ARENA_LEAST = 2 ** 20;
 const ARENA_MOST = 4 * 2 ** 30;
+
+const TABLE_MESSAGE = 'must be auto or a table number, 1 to 4294967295';
+const PRIORITY_MESSAGE = 'must be auto or a priority, 1 to 32765';
 
 const schema = z.strictObject({
   links: z
@@ -130,12 +133,8 @@ const schema = z.strictObject({
   steering: z
     .strictObject({
       tun: interfaceName.default(DEFAULT_STEERING.tun),
-      table: z
-        .union([z.literal('auto'), whole(1, 2 ** 32 - 1)], 'must be auto or a table number, 1 to 4294967295')
-        .default('auto'),
-      priority: z
-        .union([z.literal('auto'), whole(1, 32_765)], 'must be auto or a priority, 1 to 32765')
-        .default('auto'),
+      table: z.union([z.literal('auto'), whole(1, 2 ** 32 - 1, TABLE_MESSAGE)], TABLE_MESSAGE).default('auto'),
+      priority: z.union([z.literal('auto'), whole(1, 32_765, PRIORITY_MESSAGE)], PRIORITY_MESSAGE).default('auto'),
       connectionTracking: z.enum(['auto', 'off'], 'must be auto or off').default(DEFAULT_STEERING.connectionTracking),
     })
     .prefault({}),

@@ -32,12 +32,15 @@ const BYTES_PER_UNIT: Readonly<Record<string, number>> = {
  * @returns microseconds, 0 or more, rounded; undefined when it is not a duration
  */
 export function parseDuration(value: string | number): Micros | undefined {
-  if (typeof value === 'number') {
-    return Number.isFinite(value) && value >= 0 ? Math.round(value * MICROS_PER_SECOND) : undefined;
-  }
-  const match = DURATION_PATTERN.exec(value);
-  if (match === null) return undefined;
-  return Math.round(Number(match[1]) * SECONDS_PER_UNIT[match[2]!]! * MICROS_PER_SECOND);
+  const seconds = typeof value === 'number' ? value : secondsOf(value);
+  const micros = Math.round(seconds * MICROS_PER_SECOND);
+  // Beyond 285 years doubles are no longer exact; and -0 is 0.
+  return Number.isSafeInteger(micros) && micros >= 0 ? Math.abs(micros) : undefined;
+}
+
+function secondsOf(text: string): number {
+  const match = DURATION_PATTERN.exec(text);
+  return match === null ? Number.NaN : Number(match[1]) * SECONDS_PER_UNIT[match[2]!]!;
 }
 
 /**

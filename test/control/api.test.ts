@@ -1,0 +1,61 @@
+import { describe, expect, test } from 'vitest';
+import { type Action, accepted, toCommand, toFlowJson } from '../../src/control/api.ts';
+
+describe('requests become commands', () => {
+  test.each<[Action, unknown, unknown]>([
+    ['freeze', {}, { kind: 'freeze', selector: { kind: 'all' } }],
+    [
+      'freeze',
+      { link: 'wan0', lead: 0.2, for: 5 },
+      { kind: 'freeze', selector: { kind: 'link', name: 'wan0' }, leadMicros: 200_000, forMicros: 5_000_000 },
+    ],
+    ['freeze', { host: '::1' }, { kind: 'freeze', selector: { kind: 'host', address: '::1' } }],
+    ['resume', { prefix: '10.0.0.0/8' }, { kind: 'resume', selector: { kind: 'prefix', prefix: '10.0.0.0/8' } }],
+    ['resume', { prefix: '2001:db8::/32' }, { kind: 'resume', selector: { kind: 'prefix', prefix: '2001:db8::/32' } }],
+    ['abort', { flow: '3' }, { kind: 'abort', selector: { kind: 'flow', id: '3' } }],
+  ])('%s %j', (action, body, command) => expect(toCommand(action, body)).toEqual(command));
+
+  test.each<[Action, unknown, RegExp]>([
+    ['freeze', null, /JSON object/],
+    ['freeze', [], /JSON object/],
+    ['freeze', { links: 'x' }, /has no links/],
+    ['freeze', { link: 'a', host: '1.1.1.1' }, /one of link, host/],
+    ['freeze', { link: 7 }, /link must be a text/],
+    ['freeze', { link: '' }, /link must be a text/],
+    ['freeze', { host: 'example.org' }, /not an IP address/],
+    ['freeze', { prefix: '10.0.0.0' }, /not a prefix/],
+    ['freeze', { prefix: '10.0.0.0/33' }, /not a prefix/],
+    ['freeze', { prefix: 'fe80::%lan0/64' }, /not a prefix/],
+    ['freeze', { lead: -1 }, /lead must be/],
+    ['freeze', { for: '5s' }, /for must be/],
+    ['freeze', { for: Number.NaN }, /for must be/],
+    ['resume', { for: 5 }, /resume has no for/],
+    ['abort', {}, /flow or a host/],
+    ['abort', { prefix: '10.0.0.0/8' }, /flow or a host/],
+  ])('%s %j is refused', (action, body, words) => expect(() => toCommand(action, body)).toThrow(words));
+});
+
+test('a refusal of the engine becomes its error', () => {
+  expect(() => accepted({ kind: 'refused', code: 'X', message: 'no such link', remedy: 'r' }, 'done')).toThrow(
+    'no such link',
+  );
+  expect(accepted({ kind: 'done', flows: 2, message: 'm' }, 'done').flows).toBe(2);
+});
+
+test('a flow for programs', () => {
+  const flow = {
+    id: '1.2',
+    family: 4,
+    originator: '10.0.0.1:1',
+    responder: '10.0.0.2:2',
+    phase: 'frozen',
+    near: 'originator',
+    frozenSince: 5_000_000,
+    custodyBytes: 9,
+    class: 'normal',
+    bypassReason: null,
+  } as const;
+  const json = toFlowJson(flow, (at) => new Date(at / 1_000));
+  expect(json).toEqual({ ...flow, frozenSince: '1970-01-01T00:00:05.000Z' });
+  expect(toFlowJson({ ...flow, frozenSince: null }, () => new Date(0)).frozenSince).toBeNull();
+});

@@ -1,0 +1,171 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_CONFIG, DEFAULT_RULE } from '../../src/policy/policy.ts';
+import { type ConfigProblem, checkConfig, configJsonSchema } from '../../src/policy/schema.ts';
+
+function problems(document: unknown): string[] {
+  const result = checkConfig(document);
+  if (result.ok) throw new Error('accepted');
+  return result.problems.map(({ path, message }: ConfigProblem) => `${path.join('.')}: ${message}`);
+}
+
+test.each([undefined, null, {}, { links: {}, policy: [], limits: {}, log: {}, steering: {} }])(
+  'an empty configuration is the default one: %j',
+  (document) => expect(checkConfig(document)).toEqual({ ok: true, config: DEFAULT_CONFIG }),
+);
+
+test('every key is taken over', () => {
+  const result = checkConfig({
+    links: { lan0: { role: 'lan' }, 'wan0.7': { role: 'wan', detectors: {} } },
+    policy: [
+      { match: { prefix: '10.0.0.0/8', port: 22, interface: 'lan0' }, class: 'interactive', maxOutage: '1h' },
+      {
+        match: { prefix: ['2001:db8::1', '192.0.2.1'], port: ['5000-5999', 80] },
+        custody: false,
+        wakeup: false,
+        trickle: 4,
+      },
+      { class: 'bypass', maxOutage: 'off' },
+    ],
+    limits: {
+      maxFlows: 10,
+      arenaBytes: '16MiB',
+      custodyBytesPerFlow: '1MiB',
+      custodyBytes: '2MiB',
+      flowsPerHost: 'off',
+    },
+    journal: 'off',
+    control: '/run/x.sock',
+    metrics: false,
+    log: { level: 'debug', format: 'json' },
+    capture: 'off',
+    steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off' },
+  });
+  expect(result).toEqual({
+    ok: true,
+    config: {
+      links: [
+        { name: 'lan0', role: 'lan' },
+        { name: 'wan0.7', role: 'wan' },
+      ],
+      policy: [
+        {
+          ...DEFAULT_RULE,
+          match: { prefix: ['10.0.0.0/8'], port: [{ from: 22, to: 22 }], interface: ['lan0'] },
+          class: 'interactive',
+          maxOutage: 3_600_000_000,
+        },
+        {
+          ...DEFAULT_RULE,
+          match: {
+            prefix: ['2001:db8::1/128', '192.0.2.1/32'],
+            port: [
+              { from: 5_000, to: 5_999 },
+              { from: 80, to: 80 },
+            ],
+          },
+          custody: false,
+          wakeup: false,
+          trickle: 4_000_000,
+        },
+        { ...DEFAULT_RULE, class: 'bypass' },
+      ],
+      limits: {
+        maxFlows: 10,
+        arenaBytes: 2 ** 24,
+        custodyBytesPerFlow: 2 ** 20,
+        custodyBytes: 2 ** 21,
+        flowsPerHost: null,
+      },
+      control: '/run/x.sock',
+      log: { level: 'debug', format: 'json' },
+      steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off' },
+    },
+  });
+});
+
+test('the limit of all flows bounds that of one', () => {
+  const result = checkConfig({ limits: { custodyBytes: '1MiB' } });
+  expect(result.ok && result.config.limits.custodyBytesPerFlow).toBe(2 ** 20);
+});
+
+test('all problems are listed at once', () => {
+  expect(
+    problems({
+      links: { lan0: { role: 'x', detector: 1 } },
+      policy: [{ match: { port: 'x', prefix: ['1.2.3.4/33'] }, maxOutage: '5x' }],
+      limits: { maxFlows: 0, arenaBytes: '3' },
+      journal: '/var/lib/journal',
+      link: 1,
+    }),
+  ).toEqual([
+    'links.lan0.role: must be lan or wan',
+    'links.lan0.detector: is not a key here; did you mean detectors?',
+    'policy.0.match.prefix.0: must be a prefix such as 192.0.2.0/24 or 2001:db8::/32',
+    'policy.0.match.port: must be a port, 1 to 65535, or a range such as 5000-5999',
+    'policy.0.maxOutage: must be off or a duration such as 500ms, 10s, 2m or 1h',
+    'limits.maxFlows: must be a whole number, 1 to 16777216',
+    'limits.arenaBytes: must be a size in bytes such as 65536, 512KiB or 64MiB, 1048576 to 4294967296',
+    'journal: must be off: this version keeps no journal',
+    'link: is not a key here; did you mean links?',
+  ]);
+});
+
+describe('refused', () => {
+  test.each([
+    [[1], ': must be a map of keys to values'],
+    ['text', ': must be a map of keys to values'],
+    [{ links: [] }, 'links: must be a map of interface names to settings'],
+    [{ links: { lan0: {} } }, 'links.lan0.role: must be lan or wan'],
+    [{ links: { 'a b': { role: 'lan' } } }, 'links.a b: must be an interface name (1 to 15 characters)'],
+    [
+      { links: { abcdefghijklmnop: { role: 'lan' } } },
+      'links.abcdefghijklmnop: must be an interface name (1 to 15 characters)',
+    ],
+    [{ policy: {} }, 'policy: must be a list of rules'],
+    [
+      { policy: [{ match: { port: '9-8' } }] },
+      'policy.0.match.port: must be a port, 1 to 65535, or a range such as 5000-5999',
+    ],
+    [
+      { policy: [{ match: { port: 0 } }] },
+      'policy.0.match.port: must be a port, 1 to 65535, or a range such as 5000-5999',
+    ],
+    [{ policy: [{ custody: 'yes' }] }, 'policy.0.custody: must be true or false'],
+    [{ control: 'relative.sock' }, 'control: must be an absolute path'],
+    [{ log: { level: 'loud' } }, 'log.level: must be one of trace, debug, info, warn, error, fatal, silent'],
+    [{ steering: { table: 0 } }, 'steering.table: must be auto or a table number, 1 to 4294967295'],
+    [{ steering: { priority: 32_766 } }, 'steering.priority: must be auto or a priority, 1 to 32765'],
+    [{ metrics: { port: 9 } }, 'metrics: must be off: this version serves no metrics'],
+    [
+      { limits: { zzz: 1 } },
+      'limits.zzz: is not a key here; there are maxFlows, arenaBytes, custodyBytesPerFlow, custodyBytes, flowsPerHost',
+    ],
+  ])('%j', (document, problem) => expect(problems(document)).toEqual([problem]));
+});
+
+test('any document gets an answer, and a refusal names a problem', () => {
+  fc.assert(
+    fc.property(fc.anything({ maxDepth: 4 }), (document) => {
+      const result = checkConfig(document);
+      expect(result.ok || result.problems.length > 0).toBe(true);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('the JSON Schema knows the same top-level keys, and forbids others', () => {
+  const schema = configJsonSchema() as { properties: object; additionalProperties: unknown };
+  expect(Object.keys(schema.properties)).toEqual([
+    'links',
+    'policy',
+    'limits',
+    'journal',
+    'control',
+    'metrics',
+    'log',
+    'capture',
+    'steering',
+  ]);
+  expect(schema.additionalProperties).toBe(false);
+});
