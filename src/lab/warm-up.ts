@@ -11,6 +11,8 @@ const FEW = 2;
 /** The steady state is there within seconds after the least time, or it is a matter of minutes. */
 const PATIENCE_MILLIS = 12_000;
 const LOOK_MILLIS = 250;
+/** The rate is judged over this long: that is what recovery is compared with afterwards (recovery.ts). */
+const WINDOW_MILLIS = 2_000;
 
 /**
  * Waits for the steady state.
@@ -26,17 +28,20 @@ export async function warmUp(
   progress: () => void,
 ): Promise<void> {
   const notBefore = performance.now() + leastMillis;
-  let before = await count(bulk);
+  const counts = [await count(bulk)];
   const steady = async (): Promise<boolean> => {
     progress();
     const now = await count(bulk);
+    counts.push(now);
+    while (counts.length > 1 && now.at - counts[1]!.at >= WINDOW_MILLIS) counts.shift();
+    const before = counts[0]!;
     const fast = (['host', 'server'] as const).every((sender) => {
       const bytes = now[sender] - before[sender];
       const wanted = (SHARE * link.rateBps * (now.at - before.at)) / 8000;
       return bytes >= wanted || !bulk.some((flow) => flow.senderRole === sender);
     });
-    before = now;
-    if (!fast || performance.now() < notBefore) return false;
+    const whole = bulk.length === 0 || now.at - before.at >= WINDOW_MILLIS;
+    if (!fast || !whole || performance.now() < notBefore) return false;
     if (bulk.length > FEW) return true;
     const readings = await sampler.take();
     return bulk.every((flow) => {
