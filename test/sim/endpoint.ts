@@ -139,10 +139,10 @@ export class Endpoint {
     const quote = inspect(bytes, packet, this.config, (text) => this.#violation(text));
     if (quote === 'bad') return;
     if (quote !== 'tcp') this.#handleUnreachable(quote);
-    else if (this.state === 'closed' || (this.state === 'failed' && this.failure !== 'reset')) this.#refuse();
+    else if (this.state === 'closed' || this.state === 'failed') this.#refuse();
     else if (this.state === 'idle') this.#handleListen();
     else if (this.state === 'syn-sent') this.#handleSynSent();
-    else if (this.state !== 'failed') this.#handleSynchronized(strict, mayProbe);
+    else this.#handleSynchronized(strict, mayProbe);
   }
 
   #violation(text: string): void {

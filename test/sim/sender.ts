@@ -68,6 +68,7 @@ export class Sender {
   readonly board = new Scoreboard();
 
   #rttvar: Micros = 0;
+  #sentAt: Micros = 0;
   #rtoAt: Micros = NEVER;
   #persistAt: Micros = NEVER;
   #persistBackoff = 0;
@@ -170,6 +171,8 @@ export class Sender {
   send(now: Micros): void {
     const { mss } = this.#config;
     let pipe = this.board.pipe();
+    // RFC 5681 4.1: after more than one RTO without anything in flight, begin again with the initial window.
+    if (this.board.isEmpty && now - this.#sentAt > this.rto) this.cwnd = Math.min(this.cwnd, 10 * mss);
     for (;;) {
       const lost = this.board.nextLost();
       if (lost === undefined) break;
@@ -187,6 +190,7 @@ export class Sender {
         this.board.add(this.sndNxt, this.sndNxt + size, now);
         this.sndNxt += size;
         this.sndMax = Math.max(this.sndMax, this.sndNxt);
+        this.#sentAt = now;
         pipe += size;
         if (this.sndNxt - burstFrom + mss > this.#config.burst || size < mss) {
           this.#transmit(burstFrom, this.sndNxt);
