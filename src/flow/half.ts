@@ -3,6 +3,7 @@
  * said about what it receives. Variable names are those of RFC 9293 3.3.1 and RFC 7323, always of the endpoint they
  * stand on. An endpoint's SND.UNA is its peer's RCV.NXT and is stored only there.
  */
+import { Median } from '../base/median.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 
 /** No slot; end of a list of retained packets. */
@@ -10,6 +11,8 @@ export const NO_SLOT = -1;
 
 /** Interval over which one delivery-rate sample is taken at least, so that one GSO burst is no rate. */
 const RATE_INTERVAL_MIN: Micros = 20_000;
+/** A path that became longer is believed after this long. */
+const MIN_RTT_WINDOW: Micros = 60_000_000;
 
 export class Half {
   /** Index of the interface this endpoint lies behind, or -1 when no route told. */
@@ -66,10 +69,16 @@ export class Half {
   // How fast its data is being acknowledged.
   /** Smoothed round trip from the gateway to the peer and back (micros); 0 when never measured. */
   srtt: Micros = 0;
+  /** Smallest round trip of the last one to two MIN_RTT_WINDOWs (micros): the path without its queues. 0: not measured. */
+  minRtt: Micros = 0;
+  #windowMin: Micros = 0;
+  #windowSince: Micros = 0;
   /** Recent delivery rate in bytes per microsecond (= MB/s); 0 when never measured. */
   deliveryRate = 0;
   #rateSince: Micros = -NEVER;
   #rateBytes = 0;
+  /** Made with the first sample: most halves only receive. */
+  #rates: Median | null = null;
 
   /** Back to the state of a new object, keeping its shape; flows are recycled. */
   reset(): void {
@@ -102,9 +111,13 @@ export class Half {
     this.ambiguous = false;
     this.ambiguousTo = 0;
     this.srtt = 0;
+    this.minRtt = 0;
+    this.#windowMin = 0;
+    this.#windowSince = 0;
     this.deliveryRate = 0;
     this.#rateSince = -NEVER;
     this.#rateBytes = 0;
+    this.#rates = null;
   }
 
   /** Its receive window in bytes; 0 when the scale is unknown, because then nothing but 0 is safe to promise. */
@@ -113,8 +126,8 @@ export class Half {
   }
 
   /**
-   * Accounts `bytes` of its data as acknowledged by the peer. The estimate follows increases at once and decays by an
-   * eighth per sample, so that a moment of application silence before a loss does not slow the replay down.
+   * Accounts `bytes` of its data as acknowledged by the peer. One sample per round trip; the estimate is their median, so
+   * neither a moment of application silence nor a clump of ACKs before a loss misleads the replay.
    */
   onDelivered(bytes: number, now: Micros): void {
     const elapsed = now - this.#rateSince;
@@ -125,14 +138,21 @@ export class Half {
     }
     this.#rateBytes += bytes;
     if (elapsed < RATE_INTERVAL_MIN || elapsed < this.srtt) return;
-    const sample = this.#rateBytes / elapsed;
-    this.deliveryRate = sample > this.deliveryRate ? sample : this.deliveryRate * 0.875 + sample * 0.125;
+    this.#rates ??= new Median();
+    this.deliveryRate = this.#rates.add(this.#rateBytes / elapsed);
     this.#rateSince = now;
     this.#rateBytes = 0;
   }
 
   /** Takes one round-trip sample (RFC 6298 2.3 smoothing, without the variance). */
-  onRoundTrip(sample: Micros): void {
+  onRoundTrip(sample: Micros, now: Micros): void {
+    if (this.#windowMin === 0 || sample < this.#windowMin) this.#windowMin = sample;
+    if (this.minRtt === 0 || sample < this.minRtt) this.minRtt = sample;
+    if (now - this.#windowSince > MIN_RTT_WINDOW) {
+      if (this.#windowSince !== 0) this.minRtt = this.#windowMin;
+      this.#windowMin = sample;
+      this.#windowSince = now;
+    }
     this.srtt = this.srtt === 0 ? sample : this.srtt * 0.875 + sample * 0.125;
   }
 }

@@ -149,7 +149,7 @@ export class Arena {
     if (sentAt < 0) return;
     if (half.ambiguous && seqLt(ack, half.ambiguousTo)) return;
     half.ambiguous = false;
-    half.onRoundTrip(now - sentAt);
+    half.onRoundTrip(now - sentAt, now);
   }
 
   /** Forgets everything retained of `half`; the memory itself comes round by itself. */

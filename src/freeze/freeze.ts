@@ -174,7 +174,9 @@ export class Freezer {
       const mss = peer.mss > 0 ? peer.mss : DEFAULT_MSS[flow.family];
       const mssPayload = mss - (endpoint.timestamps ? TIMESTAMPS_LENGTH : 0);
       const segment = Math.max(1, endpoint.segmentSize > 0 ? Math.min(endpoint.segmentSize, mssPayload) : mssPayload);
-      frozen.replay = new Replay(custody.base, segment, endpoint.deliveryRate, frozen.inFlight, endpoint.srtt, now);
+      const { deliveryRate, srtt, minRtt } = endpoint;
+      const { base, length } = custody;
+      frozen.replay = new Replay(base, segment, deliveryRate, frozen.inFlight, length, srtt, minRtt, now);
       this.#beginHandback(flow);
     }
     this.#context.reschedule(flow);

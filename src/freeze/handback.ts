@@ -13,7 +13,7 @@ import type { Flow } from '../flow/flow.ts';
 import { CLOSING, FLOWING, HANDBACK } from '../flow/phase.ts';
 import { ADVANCED_ACK, UPDATED_WINDOW } from '../flow/tracker.ts';
 import type { Packet } from '../wire/packet.ts';
-import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
+import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { FIN, PSH } from '../wire/tcp-flags.ts';
 import type { FreezeContext } from './context.ts';
@@ -122,7 +122,7 @@ export class Handback {
     if (!sent) return now + 500;
     const { counters } = this.#context;
     counters[COUNTER.replayedBytes]! += length;
-    if (seqLt(from, replay.sndNxt)) counters[COUNTER.retransmittedBytes]! += length;
+    if (seqLt(from, replay.sndNxt) && !replay.filling) counters[COUNTER.retransmittedBytes]! += length;
     if (last && custody.fin) replay.finSent = true;
     replay.onSent(from, length, now);
     pacer.onSent(length + WIRE_OVERHEAD, now);
@@ -150,10 +150,14 @@ export class Handback {
       const end = seqGt(right, custody.dataEnd) ? custody.dataEnd : right;
       if (seqGt(left, ack) && seqLt(left, end)) replay.scoreboard.add(left, end);
     }
-    // A D-SACK (RFC 2883) reports what arrived twice: replayed bytes that the far peer already had, not a loss.
-    const isDsack = packet.sackCount > 0 && seqLt(packet.view.getInt32(packet.sackAt), packet.ack);
+    // With SACK the scoreboard tells what is missing; duplicate ACKs alone would also count the near endpoint's fresh
+    // data, which arrives out of order while custody is under way. Without SACK they count only while there is none.
     const isDuplicate =
-      !isDsack && packet.segLength === 0 && (found & (ADVANCED_ACK | UPDATED_WINDOW)) === 0 && packet.ack === ack;
+      !peer.sackPermitted &&
+      packet.segLength === 0 &&
+      (found & (ADVANCED_ACK | UPDATED_WINDOW)) === 0 &&
+      packet.ack === ack &&
+      endpoint.sndNxt === ce;
     custody.release(seqGt(ack, ce) ? ce : ack);
     replay.onAck(seqGt(ack, ce) ? ce : ack, isDuplicate, endpoint.srtt, now);
     this.deadline = now;
@@ -166,7 +170,7 @@ export class Handback {
         this.#context.synthesizer.reset(flow, near, ack, endpoint.rcvNxt);
         flow.phase = CLOSING;
       }
-      removeSackBelow(packet, ce);
+      clampSackBelow(packet, ce);
       return !frozen.nearReset;
     }
     const edge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
@@ -180,7 +184,7 @@ export class Handback {
     if (packet.segLength > 0 || seqLt(packet.seq, endpoint.rcvNxt)) {
       if (isWorthIt) frozen.offeredEdge = edge;
       if (seqLt(packet.ack, frozen.shown)) setAck(packet, frozen.shown);
-      removeSackBelow(packet, ce);
+      clampSackBelow(packet, ce);
       setWindow(packet, rawWindow(frozen.offeredEdge, ce, peer.rcvWndShift));
       return true;
     }

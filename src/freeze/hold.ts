@@ -7,7 +7,7 @@ import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import type { Packet } from '../wire/packet.ts';
-import { removeSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
+import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { FIN } from '../wire/tcp-flags.ts';
 import { frozenWindow, sayFrozen } from './answer.ts';
@@ -144,7 +144,7 @@ export class Holder {
     this.onFarAck(flow);
     if (frozen.mute || frozen.denied) return;
     if (seqGt(frozen.shown, packet.ack)) setAck(packet, frozen.shown);
-    removeSackBelow(packet, frozen.custody.end);
+    clampSackBelow(packet, frozen.custody.end);
     setWindow(packet, frozenWindow(flow, frozen));
   }
 

@@ -3,6 +3,7 @@
  * together within what the link delivered before it was lost, so that the first thing after an outage is not a burst that
  * overruns the bottleneck's queue.
  */
+import { Median } from '../base/median.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 
 const SAMPLE_INTERVAL: Micros = 50_000;
@@ -19,6 +20,7 @@ export class Pacer {
   aliveSince: Micros = NEVER;
   #since: Micros = 0;
   #bytes = 0;
+  readonly #rates = new Median();
 
   /** `bytes` of data sent over the link were acknowledged. */
   onDelivered(bytes: number, now: Micros): void {
@@ -30,7 +32,7 @@ export class Pacer {
     }
     this.#bytes += bytes;
     if (elapsed < SAMPLE_INTERVAL) return;
-    const sample = this.#bytes / elapsed;
+    const sample = this.#rates.add(this.#bytes / elapsed);
     // A link's capacity changes slowly; application silence must not shrink the estimate quickly.
     this.rate = sample > this.rate ? sample : this.rate * 0.98 + sample * 0.02;
     this.#since = now;

@@ -3,7 +3,9 @@
  * because the near endpoint has thrown these bytes away: what is lost now only the gateway can send again.
  *
  * Knock.    The path may not carry packets when the link event comes. Until the far peer is heard, a short first flight goes
- *           out and its first segment is repeated after 0.1, 0.3, 0.7, 1.5 s ...
+ *           out and its first segment is repeated after 0.1, 0.3, 0.7, 1.5 s ... Its first segment asks for the far
+ *           peer's ACK. The others start a little before where the far peer probably is: what it had received when
+ *           its ACKs were lost on the way back is half a round trip's worth.
  * Flight.   Then new bytes leave at the delivery rate of before the loss (freeze/pacer.ts holds the whole link to its own),
  *           within the number of bytes that was in flight then; where no rate is known, by slow start from ten segments
  *           (RFC 6928).
@@ -16,8 +18,15 @@ import { Scoreboard } from './scoreboard.ts';
 
 /** Initial window in segments (RFC 6928). */
 const INITIAL_SEGMENTS = 10;
-/** Segments that ask for the far peer's ACK when the rest will follow at a known rate. */
-const KNOCK_SEGMENTS = 2;
+/**
+ * The knock covers this range of what the far peer has probably received, in shares of half a round trip's worth: the rate
+ * estimate is good to a few tenths, and a gap in front of the knock costs a round trip.
+ */
+const KNOCK_FROM = 0.75;
+const KNOCK_TO = 1.15;
+/** Least and most segments of a knock; the kernel queues about 90 while it resolves the next hop (unres_qlen_bytes). */
+const KNOCK_MIN = 24;
+const KNOCK_MAX = 80;
 /** First repetition of an unanswered knock (theory of operation 5.6: 0, 0.1, 0.3, 0.7, 1.5 s). */
 const KNOCK_INTERVAL: Micros = 100_000;
 /** A path that is silent this long is knocked at no more often. */
@@ -50,6 +59,8 @@ export class Replay {
   #rtxNxt = 0;
   recovering = false;
   #afterTimeout = false;
+  /** What lies before the knock's place is being sent for the first time, should it be missing after all. */
+  filling = false;
   /** FIN was sent at least once. */
   finSent = false;
 
@@ -58,16 +69,38 @@ export class Replay {
    * @param segment payload bytes per wire segment, at least 1
    * @param rate delivery rate before the loss in bytes per microsecond, 0 when unknown
    * @param flight bytes in flight at the loss
+   * @param length bytes of custody
    * @param srtt smoothed round trip before the loss in micros, 0 when unknown
+   * @param minRtt smallest round trip before the loss in micros, 0 when unknown
    */
-  constructor(una: number, segment: number, rate: number, flight: number, srtt: Micros, now: Micros) {
+  constructor(
+    una: number,
+    segment: number,
+    rate: number,
+    flight: number,
+    length: number,
+    srtt: Micros,
+    minRtt: Micros,
+    now: Micros,
+  ) {
     this.sndUna = una;
     this.sndNxt = una;
     this.segment = segment;
     this.rate = rate;
     this.flight = Math.max(flight, INITIAL_SEGMENTS * segment);
-    // Where the rate is known the knock only asks: what the far peer received before the loss is not sent twice.
-    this.cwnd = (rate > 0 ? KNOCK_SEGMENTS : INITIAL_SEGMENTS) * segment;
+    this.cwnd = INITIAL_SEGMENTS * segment;
+    const halfTrip = (rate * minRtt) / 2 / segment;
+    const skip = Math.min(Math.floor(KNOCK_FROM * halfTrip) * segment, length - segment);
+    if (skip >= segment) {
+      const count = Math.min(KNOCK_MAX, Math.max(KNOCK_MIN, Math.ceil((KNOCK_TO - KNOCK_FROM) * halfTrip)));
+      this.sndNxt = (una + skip) | 0;
+      this.cwnd = skip + count * segment;
+      this.recovering = true;
+      this.#recoverTo = this.sndNxt;
+      this.#rtxNxt = una;
+      this.#afterTimeout = true;
+      this.filling = true;
+    }
     this.#rto = Math.max(KNOCK_INTERVAL, srtt * 1.5);
     this.nextSendAt = now;
     this.startedAt = now;
@@ -92,6 +125,7 @@ export class Replay {
       if (this.recovering && seqGe(ack, this.#recoverTo)) {
         this.recovering = false;
         this.#afterTimeout = false;
+        this.filling = false;
       } else if (this.recovering && seqLt(this.#rtxNxt, ack)) this.#rtxNxt = ack;
     } else if (isDuplicate) this.#duplicates++;
     if (first) {
@@ -118,6 +152,7 @@ export class Replay {
 
   /** The retransmission timer fired: everything not selectively acknowledged counts as lost. */
   onTimeout(now: Micros): void {
+    this.filling = false;
     this.#rto = Math.min(this.heard ? RTO_MAX : KNOCK_INTERVAL_MAX, this.#rto * 2);
     this.rtoAt = now + this.#rto;
     this.recovering = true;
