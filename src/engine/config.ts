@@ -31,7 +31,7 @@ export interface EngineConfig {
  * reads each packet to `arena` at `engine.readOffset`, and writes forwarded packets from there.
  */
 export interface EngineMemory {
-  /** The ring into which packets are read; at least 5 * READ_MAX; default 64 MiB. */
+  /** The ring into which packets are read; at least 4 * (READ_MAX + 256); default 64 MiB. */
   readonly arena: ArrayBuffer;
   /** Where synthesized packets are built; at least 64 KiB; default 1 MiB. */
   readonly outbox: ArrayBuffer;

@@ -14,7 +14,7 @@ import { COUNTER } from '../base/counters.ts';
 import { Prng } from '../base/prng.ts';
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK } from '../flow/phase.ts';
 import { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
 import { Arena } from '../freeze/arena.ts';
@@ -30,7 +30,7 @@ import * as phases from '../freeze/phases.ts';
 import { Synthesizer } from '../freeze/synthesis.ts';
 import { Waker } from '../freeze/wakeup.ts';
 import type { LinkEvent } from '../link/events.ts';
-import { type Link, LinkMonitor } from '../link/monitor.ts';
+import { LinkMonitor } from '../link/monitor.ts';
 import { ScopeList } from '../link/scope.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
 import { verifyChecksums } from '../wire/rewrite.ts';
@@ -41,6 +41,7 @@ import type { Command, EngineEvent, Reply } from './commands.ts';
 import type { EngineConfig, EngineMemory } from './config.ts';
 import { EventQueue } from './event-queue.ts';
 import { Operator } from './operator.ts';
+import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
 
 export { type EngineConfig, type EngineMemory, type PortConfig, READ_MAX } from './config.ts';
@@ -54,8 +55,6 @@ export type Disposition = typeof FORWARD | typeof DROP | typeof CONSUME;
 /** How often some entries of the table are looked at, and in how many intervals all of them. */
 const SWEEP_INTERVAL: Micros = seconds(1);
 const SWEEP_PARTS = 30;
-/** Flows settled per call after a link changed, so that one event never blocks packets for long. */
-const SETTLE_BATCH = 1_024;
 /** A sequence number this far from what is expected is no probe (largest window, RFC 7323 2.3). */
 const PROBE_DISTANCE = 65_535 * 2 ** 14;
 
@@ -79,10 +78,9 @@ export class Engine {
   readonly #handback: Handback;
   readonly #admission: Admission;
   readonly #operator: Operator;
+  readonly #settler: Settler;
   readonly #events = new EventQueue();
   #sweepAt: Micros = NEVER;
-  /** Flows whose loss mask has to be looked at again. */
-  #unsettled: Flow[] = [];
   #now: Micros = 0;
 
   /** @throws RangeError when the memory is too small for the configuration; a programmer's error */
@@ -120,8 +118,18 @@ export class Engine {
     this.#holder = new Holder(context);
     this.#freezer = new Freezer(context, this.#waker, (flow) => this.#handback.begin(flow, this.#now));
     this.#admission = new Admission(this.#table, this.#monitor, this.#scopes, memory.counters, (flow) => {
-      this.#endHandback(flow, this.#now);
+      this.#settler.endHandback(flow, this.#now);
       this.#freezer.release(flow);
+    });
+    this.#settler = new Settler({
+      table: this.#table,
+      admission: this.#admission,
+      freezer: this.#freezer,
+      handback: this.#handback,
+      counters: memory.counters,
+      events: this.#events,
+      pacerOf: context.pacerOf,
+      reschedule: context.reschedule,
     });
     this.#operator = new Operator({
       table: this.#table,
@@ -131,9 +139,9 @@ export class Engine {
       synthesizer,
       freezer: this.#freezer,
       events: this.#events,
-      onLinkVerdict: (link, now) => this.#onVerdict(link, now),
-      onScopesChanged: (now) => this.#settleAll(now),
-      onEnded: (flow, now) => this.#endHandback(flow, now),
+      onLinkVerdict: (link, now) => this.#settler.onVerdict(link, now),
+      onScopesChanged: (now) => this.#settler.settleAll(now),
+      onEnded: (flow, now) => this.#settler.endHandback(flow, now),
     });
   }
 
@@ -183,7 +191,7 @@ export class Engine {
       if (flow === null) return FORWARD;
       direction = 0;
       if (this.#sweepAt === NEVER) this.#sweepAt = now + SWEEP_INTERVAL;
-      this.#settle(flow, now);
+      this.#settler.settle(flow, now);
     }
     const reason = bypassReasonOf(packet);
     if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK) this.#admission.bypass(flow, reason);
@@ -264,7 +272,7 @@ export class Engine {
           counters[COUNTER.outOfWindow]! += 1;
           return DROP;
         }
-        this.#endHandback(flow, now);
+        this.#settler.endHandback(flow, now);
         this.#holder.onFarReset(flow, now);
         this.#freezer.release(flow);
         flow.phase = CLOSING;
@@ -275,13 +283,14 @@ export class Engine {
         if ((found & ADVANCED_ACK) !== 0)
           this.#pacers[flow.halves[direction].port + 1]!.onDelivered(lastTracked.acked, now);
         const ends = this.#handback.onFar(flow, packet, found, now);
-        if (flow.frozen === null) this.#handedBack(flow, now);
+        if (flow.frozen === null) this.#settler.handedBack(flow, now);
         if (ends && packet.payloadLength > 0) this.#arena.retain(flow.halves[direction], packet, now);
         return ends ? FORWARD : CONSUME;
       }
       case phases.ACT_FRESH: {
         const end = (packet.seq + packet.segLength) | 0;
-        if (frozen !== null && !seqLt(frozen.custody.end, end)) {
+        // Below CE, or a probe of a window that is still shut: the gateway's affair.
+        if (frozen !== null && (!seqLt(frozen.custody.end, end) || frozen.offeredEdge === packet.seq)) {
           this.#handback.answer(flow, packet);
           return CONSUME;
         }
@@ -323,95 +332,10 @@ export class Engine {
     return DROP;
   }
 
-  #endHandback(flow: Flow, now: Micros): void {
-    const summary = this.#handback.end(flow, now);
-    if (summary === null) return;
-    this.#events.push({
-      at: now,
-      name: 'handback-complete',
-      message: `custody of ${summary.flows} flows delivered`,
-      figures: { flows: summary.flows, bytes: summary.bytes, micros: summary.micros },
-    });
-  }
-
-  #handedBack(flow: Flow, now: Micros): void {
-    this.#endHandback(flow, now);
-    flow.frozenSince = NEVER;
-    this.#timers.set(flow, this.#freezer.deadlineOf(flow));
-    this.#settle(flow, now);
-  }
-
   handleLink(event: LinkEvent, now: Micros): void {
     this.#now = now;
     const link = this.#monitor.onEvent(event, now);
-    if (link !== null) this.#onVerdict(link, now);
-  }
-
-  #onVerdict(link: Link, now: Micros): void {
-    this.#events.push({
-      at: now,
-      name: link.isLost ? 'link-lost' : 'link-restored',
-      message: link.isLost ? `link ${link.name} lost: ${link.reason}` : `link ${link.name} restored`,
-      link: link.name,
-      reason: link.reason,
-    });
-    this.#pacers[link.port + 1]!.aliveSince = NEVER;
-    this.#settleAll(now);
-  }
-
-  /** Looks at every flow again; the work beyond the first batch is done in later turns. */
-  #settleAll(now: Micros): void {
-    this.#unsettled = [];
-    this.#table.forEach((flow) => {
-      this.#unsettled.push(flow);
-    });
-    this.#settleSome(now);
-  }
-
-  #settleSome(now: Micros): void {
-    const batch = this.#unsettled.splice(0, SETTLE_BATCH);
-    const counters = this.#counters;
-    const before = [
-      counters[COUNTER.freezes]!,
-      counters[COUNTER.thaws]!,
-      counters[COUNTER.custodyBytesTaken]!,
-    ] as const;
-    for (const flow of batch) if (this.#table.isLive(flow)) this.#settle(flow, now);
-    const froze = counters[COUNTER.freezes]! - before[0];
-    const thawed = counters[COUNTER.thaws]! - before[1];
-    const bytes = counters[COUNTER.custodyBytesTaken]! - before[2];
-    if (froze > 0) {
-      const message = `${froze} flows frozen, ${bytes} bytes in custody`;
-      this.#events.push({ at: now, name: 'flows-frozen', message, figures: { flows: froze, bytes } });
-    }
-    if (thawed > 0) {
-      this.#events.push({
-        at: now,
-        name: 'flows-thawed',
-        message: `${thawed} flows thawed`,
-        figures: { flows: thawed },
-      });
-    }
-  }
-
-  /** Brings a flow's phase in line with what is lost now. */
-  #settle(flow: Flow, now: Micros): void {
-    const mask = this.#admission.lostMaskOf(flow);
-    const was = flow.lostMask;
-    flow.lostMask = mask;
-    if (flow.phase === FROZEN && (mask & (2 - flow.near)) === 0) this.#freezer.thaw(flow, now);
-    else if (flow.phase === OPENING && was !== 0 && mask === 0) this.#freezer.thaw(flow, now);
-    if (mask === 0) return;
-    const isFarLost = (mask & (2 - flow.near)) !== 0;
-    if (flow.phase === HANDBACK) {
-      // Loss of the near side does not stop the delivery; the flow is looked at again when that is complete.
-      if (isFarLost) {
-        this.#endHandback(flow, now);
-        this.#freezer.freeze(flow, flow.near, now);
-      }
-    } else if (flow.phase === FLOWING || flow.phase === OPENING) {
-      if (flow.frozen === null) this.#freezer.freeze(flow, mask === 1 ? 1 : 0, now);
-    } else if (flow.phase !== FROZEN) flow.near = mask === 1 ? 1 : 0;
+    if (link !== null) this.#settler.onVerdict(link, now);
   }
 
   handleCommand(command: Command, now: Micros): Reply {
@@ -422,7 +346,7 @@ export class Engine {
   /** Does what is due. Calling it early or again changes nothing. */
   handleTimeout(now: Micros): void {
     this.#now = now;
-    if (this.#unsettled.length > 0) this.#settleSome(now);
+    if (this.#settler.isPending) this.#settler.settleSome(now);
     this.#operator.onTimeout(now);
     for (let flow = this.#timers.due(now); flow !== null; flow = this.#timers.due(now)) {
       this.#freezer.onTimer(flow, now);
@@ -443,7 +367,8 @@ export class Engine {
 
   /** When `handleTimeout` wants to be called next, or NEVER. */
   pollTimeout(): Micros {
-    if (this.#unsettled.length > 0) return this.#now;
+    this.#counters[COUNTER.arenaWraps] = this.#arena.laps;
+    if (this.#settler.isPending) return this.#now;
     return Math.min(this.#timers.next, this.#handback.deadline, this.#sweepAt, this.#operator.deadline);
   }
 

@@ -50,6 +50,9 @@ export class Half {
   /** Sequence and ACK number of the segment that last set `rcvWnd` (RFC 9293 SND.WL1 and SND.WL2 of the peer). */
   wl1 = 0;
   wl2 = 0;
+  /** Sequence number after its SYN (and any data in it); meaningful with `synSeen`. */
+  synEnd = 0;
+  synSeen = false;
   /** Whether its SYN carried a window scale option; scaling is on only when both did. */
   scaleOffered = false;
   /** MSS option of its SYN, -1 when absent or not seen. */
@@ -102,6 +105,8 @@ export class Half {
     this.rcvWndShift = -1;
     this.wl1 = 0;
     this.wl2 = 0;
+    this.synEnd = 0;
+    this.synSeen = false;
     this.scaleOffered = false;
     this.mss = -1;
     this.sackPermitted = false;

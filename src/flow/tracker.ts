@@ -112,8 +112,12 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
     sender.finSent = true;
     sender.finSeq = (end - 1) | 0;
   }
-  if (flow.adopted && packet.tsAt >= 0) sender.timestamps = true;
-  if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+  if (packet.tsAt >= 0) {
+    if (flow.adopted && !sender.timestamps) {
+      sender.timestamps = true;
+      sender.tsVal = packet.tsVal;
+    } else if (seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+  }
   sender.ttl = packet.ttl;
   sender.trafficClass = packet.trafficClass;
   sender.flowLabel = packet.flowLabel;
@@ -145,8 +149,10 @@ function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): numbe
   }
   // Only accurate ECN gives these bits a meaning that may be repeated; a repeated classic ECE would halve a window.
   if (sender.accurateEcn && advance >= 0) sender.aceFlags = packet.flags & ACE_MASK;
-  // RFC 9293 3.10.7.4: take the window from segments that are not older than the last one that set it.
-  if (seqLt(sender.wl1, packet.seq) || (sender.wl1 === packet.seq && seqLe(sender.wl2, ack))) {
+  // RFC 9293 3.10.7.4: take the window from segments that are not older than the last one that set it; and, as Linux does
+  // (tcp_may_update_window), from every one whose ACK advances: a retransmission, or an ACK sent while its own peer's
+  // window was shut, carries an older SEQ, and a new ACK with an old window would promise too much.
+  if (advance > 0 || seqLt(sender.wl1, packet.seq) || (sender.wl1 === packet.seq && seqLe(sender.wl2, ack))) {
     sender.wl1 = packet.seq;
     sender.wl2 = ack;
     if (sender.rcvWnd !== packet.window) result |= UPDATED_WINDOW;
@@ -169,6 +175,11 @@ function onSyn(flow: Flow, sender: Half, receiver: Half, packet: Packet, now: Mi
   if (sender.sndKnown && sender.sndNxt !== ((packet.seq + packet.segLength) | 0) && isSynAck && sender.rcvKnown)
     return IMPLAUSIBLE;
   flow.lastSeenAt = now;
+  // A repeated SYN says nothing new; taken anew, its options would undo what both have agreed on.
+  const end = (packet.seq + packet.segLength) | 0;
+  if (sender.synSeen && sender.synEnd === end) return 0;
+  sender.synSeen = true;
+  sender.synEnd = end;
   trackSyn(sender, packet);
   sender.scaleOffered = packet.windowScale >= 0;
   sender.ttl = packet.ttl;

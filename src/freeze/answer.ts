@@ -1,17 +1,20 @@
 /** What a frozen endpoint is told: the ACK and window in the far peer's name, as they stand. */
 import type { Flow } from '../flow/flow.ts';
-import { seqDiff } from '../wire/seq.ts';
+import { seqDiff, seqMax } from '../wire/seq.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
 
-/** Raw window to show the near endpoint while frozen. */
-export function frozenWindow(flow: Flow, frozen: Frozen): number {
+/**
+ * Raw window to show the near endpoint while frozen.
+ * @param ack the ACK number that goes with it
+ */
+export function frozenWindow(flow: Flow, frozen: Frozen, ack: number): number {
   const endpoint = flow.halves[flow.near];
   const peer = flow.halves[flow.near === 0 ? 1 : 0];
   // While bytes before the end of what was sent are missing, a closed window would bring one segment per RTO (Linux
   // retransmits nothing else beyond it); an open one lets the sender recover at the speed of the surviving side.
   if (frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0) return 0;
-  return Math.min(0xffff, Math.max(0, seqDiff(peer.rightEdge, frozen.custody.end)) >>> peer.rcvWndShift);
+  return Math.min(0xffff, Math.max(0, seqDiff(peer.rightEdge, seqMax(ack, frozen.custody.end))) >>> peer.rcvWndShift);
 }
 
 /**
@@ -23,6 +26,6 @@ export function sayFrozen(context: FreezeContext, flow: Flow, tsEcr: number): bo
   const frozen = flow.frozen as Frozen;
   if (!context.isReachable(flow, flow.near)) return false;
   const far = flow.near === 0 ? 1 : 0;
-  const window = frozenWindow(flow, frozen);
+  const window = frozenWindow(flow, frozen, frozen.shown);
   return context.synthesizer.ack(flow, far, flow.halves[flow.near].rcvNxt, frozen.shown, window, tsEcr);
 }

@@ -8,7 +8,7 @@ import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import type { Packet } from '../wire/packet.ts';
 import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
-import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
+import { seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
 import { FIN } from '../wire/tcp-flags.ts';
 import { frozenWindow, sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
@@ -145,7 +145,7 @@ export class Holder {
     if (frozen.mute || frozen.denied) return;
     if (seqGt(frozen.shown, packet.ack)) setAck(packet, frozen.shown);
     clampSackBelow(packet, frozen.custody.end);
-    setWindow(packet, frozenWindow(flow, frozen));
+    setWindow(packet, frozenWindow(flow, frozen, seqMax(packet.ack, frozen.shown)));
   }
 
   /** An exact RST of the far peer: what is in custody can no longer be delivered. The caller ends the flow. */
