@@ -61,7 +61,8 @@ export function tunSysctls(tun: string, ipv6: boolean, rpFilter: '0' | '2', mark
     [`${v6}/addr_gen_mode`, '1'],
     [`${v6}/accept_ra`, '0'],
     [`${v6}/autoconf`, '0'],
-    [`${v6}/forwarding`, '1'],
+    // The device's own setting makes it a router that joins groups and reports them; forwarding goes by `all` (ip6_forward).
+    [`${v6}/forwarding`, '0'],
     [`${v6}/accept_redirects`, '0'],
   ];
 }
