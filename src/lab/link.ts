@@ -3,12 +3,16 @@
  * loss per direction, and can be cut. Its arguments are one JSON document (`LinkOptions`), its control lines are
  * those of child.ts: `cut`, `restore`, `statistics`.
  *
+ * It also sets the interfaces down and up that a cut takes along, because only here the moment is known: a program
+ * started for it would act milliseconds later, on a busy machine tens of them.
+ *
  * One synchronous loop: wait in ppoll for a frame, a control line or the next arrival, whichever is first; with nothing
  * under way it sleeps until a frame comes. Frames are read into their slot and sent from it, never copied.
  */
 import { execFileSync } from 'node:child_process';
 import { readSync, writeSync } from 'node:fs';
 import os from 'node:os';
+import { InterfaceFlags } from '../native/interface-flags.ts';
 import { addressOf, MSG_TRUNC, POLLHUP, POLLIN, PollSet, recv, send } from '../native/libc.ts';
 import { openPacketSocket } from '../native/packet-socket.ts';
 import { lineSplitter } from './child.ts';
@@ -18,6 +22,9 @@ export interface LinkOptions {
   /** Interface names of the two ends in this namespace. */
   readonly near: string;
   readonly far: string;
+  /** Path of the gateway's network namespace, and its interface on this link. */
+  readonly gatewayNamespace: string;
+  readonly gatewayInterface: string;
   readonly nearToFar: DirectionSettings;
   readonly farToNear: DirectionSettings;
 }
@@ -30,6 +37,8 @@ const SLOTS = 16_384;
 const BATCH = 32;
 const EAGAIN = -11;
 const ENOBUFS = -105;
+/** Pause between two looks at the state of an interface that is coming up, microseconds. */
+const LOOK_MICROS = 200;
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LinkOptions;
 
@@ -106,23 +115,40 @@ function deliver(lane: Lane): number {
   }
 }
 
+/**
+ * How a link is lost. `carrier`: the gateway's interface loses its carrier, and packets are gone. `swallow`: packets are
+ * silently dropped, which no interface state shows. `admin`: the gateway's interface itself is set down, which also takes its routes.
+ */
+export type CutKind = 'carrier' | 'swallow' | 'admin';
+
+/** What goes down with a cut of each kind. A veth loses its carrier when its peer is down. */
+const switched: Readonly<Record<CutKind, InterfaceFlags | undefined>> = {
+  carrier: new InterfaceFlags(options.near),
+  swallow: undefined,
+  admin: new InterfaceFlags(options.gatewayInterface, options.gatewayNamespace),
+};
+const gatewayInterface = switched.admin!;
+
 let running = true;
-let cut = false;
+let cut: CutKind | undefined;
+/** A `restore` that is answered when the gateway's interface is operational. */
+let restoring: { readonly id: number; readonly openedAt: number } | undefined;
 
 const input = Buffer.alloc(65_536);
 const onLine = lineSplitter((line) => {
-  const { id, op } = JSON.parse(line) as { id: number; op: string };
+  const request = JSON.parse(line) as { id: number; op: string; kind: CutKind };
+  const { id, op } = request;
   switch (op) {
-    case 'cut':
-      cut = true;
+    case 'cut': {
       for (const lane of lanes) lane.direction.cut();
-      return answer({ id, at: monotonic() });
+      const at = monotonic();
+      cut = request.kind;
+      switched[cut]?.set(false);
+      return answer({ id, at });
+    }
     case 'restore':
-      // What piled up in the sockets before this moment belongs to the outage.
-      for (const lane of lanes) receiveAll(lane);
-      cut = false;
-      for (const lane of lanes) lane.direction.restore();
-      return answer({ id, at: monotonic() });
+      restoring = { id, openedAt: restore() };
+      return;
     case 'statistics':
       return answer({
         id,
@@ -135,6 +161,29 @@ const onLine = lineSplitter((line) => {
       return answer({ id, error: `unknown request ${op}` });
   }
 });
+
+/** @returns the moment from which packets are carried; the interface is set up right after it, and has its carrier then */
+function restore(): number {
+  // What piled up in the sockets before this moment belongs to the outage.
+  for (const lane of lanes) receiveAll(lane);
+  for (const lane of lanes) lane.direction.restore();
+  const openedAt = monotonic();
+  if (cut !== undefined) switched[cut]?.set(true);
+  cut = undefined;
+  return openedAt;
+}
+
+/**
+ * The operational state follows the carrier with a delay of up to 1 s (net/core/link_watch.c); after a cut shorter than that it never
+ * left "up". @returns whether there is more to wait for
+ */
+function awaitOperational(): boolean {
+  if (restoring === undefined) return false;
+  if (!gatewayInterface.isOperational()) return true;
+  answer({ ...restoring, operationalAt: monotonic() });
+  restoring = undefined;
+  return false;
+}
 
 function receiveAll(lane: Lane): void {
   const { direction } = lane;
@@ -163,7 +212,8 @@ poll.add(far, POLLIN);
 answer({ event: 'ready' });
 while (running) {
   const next = Math.min(deliver(lanes[0]!), deliver(lanes[1]!));
-  poll.wait(next === Number.POSITIVE_INFINITY ? next : next - now());
+  const pause = next === Number.POSITIVE_INFINITY ? next : next - now();
+  poll.wait(awaitOperational() ? Math.min(pause, LOOK_MICROS) : pause);
   if ((poll.revents(0) & (POLLIN | POLLHUP)) !== 0) control();
   if (poll.revents(1) !== 0) receive(lanes[0]!);
   if (poll.revents(2) !== 0) receive(lanes[1]!);

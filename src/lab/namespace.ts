@@ -52,6 +52,11 @@ export class Namespace {
     return namespace;
   }
 
+  /** Where iproute2 keeps a handle on it (ip-netns(8)). */
+  get path(): string {
+    return `/run/netns/${this.name}`;
+  }
+
   /** Runs a program inside and returns its standard output. @throws TcpfreezeError as runCommand */
   exec(program: string, args: readonly string[], input?: string): Promise<string> {
     return runCommand('ip', ['netns', 'exec', this.name, program, ...args], input);

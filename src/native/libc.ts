@@ -43,14 +43,17 @@ const cBind = bind('int bind(int fd, uintptr_t address, unsigned int length)');
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
 const cPrctl = bind('int prctl(int option, ...)');
+const cSetns = bind('int setns(int fd, int type)');
 const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
 
 /** Open flags, uapi/asm-generic/fcntl.h. */
+export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
 /** Socket types and flags, include/linux/net.h. */
+export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 const SOCK_NONBLOCK = O_NONBLOCK;
 const SOCK_CLOEXEC = O_CLOEXEC;
@@ -71,6 +74,9 @@ export const POLLNVAL = 0x20;
 
 /** uapi/linux/prctl.h. */
 const PR_SET_TIMERSLACK = 29;
+
+/** uapi/linux/sched.h. */
+export const CLONE_NEWNET = 0x40000000;
 
 /** madvise advice, uapi/asm-generic/mman-common.h. */
 export const MADV_HUGEPAGE = 14;
@@ -160,6 +166,11 @@ export function madvise(address: number, length: number, advice: number): number
  */
 export function setTimerSlack(nanos: number): number {
   return cPrctl(PR_SET_TIMERSLACK, 'unsigned long', nanos) < 0 ? -koffi.errno() : 0;
+}
+
+/** Moves the calling thread into a namespace. 0 or -errno. @param type CLONE_*, which the descriptor must be of */
+export function setns(fd: number, type: number): number {
+  return cSetns(fd, type) < 0 ? -koffi.errno() : 0;
 }
 
 /** Index of an interface of the current network namespace, 0 if there is none of that name, -errno otherwise. */
