@@ -6,6 +6,7 @@
 import { type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
 import { act, events, flows, status } from './cli/ask.ts';
+import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
 import { durationOption, interfacesOption } from './cli/options.ts';
 import { run } from './cli/run.ts';
@@ -90,6 +91,13 @@ program
   .option('--config <file>', 'check this configuration, too')
   .option(...JSON_OPTION)
   .action(doctor);
+
+program
+  .command('demo')
+  .description('a lab on this machine: the same transfers through an outage, without and with the gateway')
+  .option('--outage <seconds>', 'length of the outage', outageOption, 10)
+  .option(...JSON_OPTION)
+  .action(demo);
 
 async function main(): Promise<number> {
   try {

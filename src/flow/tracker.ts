@@ -177,7 +177,10 @@ function onSyn(flow: Flow, sender: Half, receiver: Half, packet: Packet, now: Mi
   flow.lastSeenAt = now;
   // A repeated SYN says nothing new; taken anew, its options would undo what both have agreed on.
   const end = (packet.seq + packet.segLength) | 0;
-  if (sender.synSeen && sender.synEnd === end) return 0;
+  if (sender.synSeen && sender.synEnd === end) {
+    if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+    return 0;
+  }
   sender.synSeen = true;
   sender.synEnd = end;
   trackSyn(sender, packet);

@@ -3,10 +3,10 @@
  *
  * What is set up, in this order, each step undone in reverse when a later one fails:
  *   1. left-overs of a killed run are removed;
- *   2. the TUN: settings, MTU, up; a default route to it in a table of its own (IPv4 and IPv6);
- *   3. nftables, where connection tracking exists (`ruleset.ts`);
+ *   2. nftables, where connection tracking exists (`ruleset.ts`);
+ *   3. the TUN: settings, MTU, up; a default route to it in a table of its own (IPv4 and IPv6);
  *   4. one ip rule per interface and family (`rules.ts`): from here on traffic takes the detour.
- * Tear-down runs 4, 3, 2: an untracked packet in between is lost and sent again, one that was tracked twice would leave a
+ * Tear-down removes the rules first, then the rest: an untracked packet in between is lost and sent again, one that was tracked twice would leave a
  * wrong entry behind.
  *
  * Routes and table belong to objects that end with the process (the TUN, an owned nftables table), so a killed
@@ -135,9 +135,9 @@ export class Steering {
     const marked = this.#rulesetOptions?.markSource === true;
     const loose = readSysctl('ipv4/conf/all/rp_filter') !== '0';
     for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) writeSysctl(path, value);
+    if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
     await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${mtu}`, 'multicast', 'off', 'up']);
     for (const route of this.#routes) await run('ip', route.add);
-    if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
     for (const rule of this.#rules) await run('ip', rule.add);
   }
 
