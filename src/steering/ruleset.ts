@@ -48,8 +48,10 @@ export function ruleset(options: RulesetOptions, lanTimeout?: number): string {
         : `iifname @lan meta l4proto tcp fib daddr type != local counter notrack; ` +
           `iifname ${quoted(tun)} fib daddr oifname ${lanSet} counter notrack; `
     }}`,
-    // Nothing of the gateway itself goes into the TUN (the kernel would report IPv6 groups there); and the router must not answer for a connection whose translation it forgot when the interface went down.
-    `chain output { type filter hook output priority ${PRIORITY_RAW}; policy accept; oifname @lost tcp flags & rst == rst counter drop; oifname ${quoted(tun)} counter drop; }`,
+    // The router must not answer for a connection whose translation it forgot when the interface went down. And
+    // nothing of its own goes into the TUN, not even the reports of IPv6 groups that the kernel would send there.
+    `chain output { type filter hook output priority ${PRIORITY_RAW}; policy accept; ` +
+      `oifname @lost tcp flags & rst == rst counter drop; oifname ${quoted(tun)} counter drop; }`,
   ];
   if (trackingActive) {
     // Nor may it adopt the forgotten connection as one of its own: that entry would take the port, and the near

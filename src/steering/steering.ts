@@ -6,8 +6,8 @@
  *   2. nftables, where connection tracking exists (`ruleset.ts`);
  *   3. the TUN: settings, MTU, up; a default route to it in a table of its own (IPv4 and IPv6);
  *   4. one ip rule per interface and family (`rules.ts`): from here on traffic takes the detour.
- * Tear-down removes the rules first, then the rest: an untracked packet in between is lost and sent again, one that was tracked twice would leave a
- * wrong entry behind.
+ * Tear-down removes the rules first, then nftables: an untracked packet in between is lost and sent again, one that was
+ * tracked twice would leave a wrong entry behind.
  *
  * Routes and table belong to objects that end with the process (the TUN, an owned nftables table), so a killed
  * gateway leaves rules that match nothing. Nothing of the user's is changed: all settings are those of the TUN.

@@ -81,7 +81,7 @@ export class Router {
       await this.gateway.ip('-6', 'route', 'show', 'table', 'all'),
       await this.gateway.ip('-o', 'link'),
       await this.gateway.ip('-o', 'address'),
-      await this.gateway.exec('nft', ['list', 'ruleset']),
+      (await this.gateway.exec('nft', ['list', 'ruleset'])).replace(/packets \d+ bytes \d+/g, 'counted'),
       (await this.gateway.exec('sysctl', ['-a', '--ignore']))
         .split('\n')
         .filter((line) => line.startsWith('net.') && !VOLATILE.test(line))
