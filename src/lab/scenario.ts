@@ -7,18 +7,24 @@
  * ends them and collects.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Capture, type CaptureFinding } from './capture.ts';
-import { type GatewayOptions, LabGateway } from './gateway.ts';
-import { type CutKind, type LinkUp, monotonicMicros, STANDARD_LINK } from './link-handle.ts';
+import type { StatusJson } from '../control/api.ts';
+import { Capture } from './capture.ts';
+import { LabGateway } from './gateway.ts';
+import { STANDARD_LINK } from './link-handle.ts';
 import { sweep } from './namespace.ts';
+import { followRecovery, playOutages, reporter } from './outage.ts';
 import { judgeRecovery, type Recovery } from './recovery.ts';
+import { type RouterState, residueOf, routerState } from './residue.ts';
 import { resetsSent, SocketSampler } from './sampler.ts';
-import type { SocketReading } from './ss.ts';
+import type { FlowResult, Scene, StoryOptions, StoryResult } from './story.ts';
 import { addTimelines, type Timeline } from './timeline.ts';
-import { assertLabPossible, Lab, type LabOptions } from './topology.ts';
-import { type EndReport, type Flow, type FlowOptions, Traffic } from './traffic-handle.ts';
+import { assertLabPossible, Lab } from './topology.ts';
+import { type EndReport, type Flow, Traffic } from './traffic-handle.ts';
+import { Turns } from './turns.ts';
 import { until } from './wait.ts';
 import { warmUp } from './warm-up.ts';
+
+export type { FlowResult, Progress, Scene, Stage, StoryOptions, StoryResult } from './story.ts';
 
 /**
  * Plays one story in a lab of its own, which is gone when it returns or throws.
@@ -27,20 +33,44 @@ import { warmUp } from './warm-up.ts';
 export async function runStory(options: StoryOptions): Promise<StoryResult> {
   await assertLabPossible();
   await sweep();
-  const lab = await Lab.create(options);
+  const turns = options.turns ?? new Turns();
+  let endTurn = await turns.take();
+  const turn: Turn = {
+    end: () => endTurn(),
+    begin: async () => {
+      endTurn();
+      endTurn = await turns.take();
+    },
+  };
+  let lab: Lab | undefined;
   let gateway: LabGateway | undefined;
   let capture: Capture | undefined;
   try {
-    if (options.gateway) gateway = await LabGateway.start(lab, options.gateway === true ? {} : options.gateway);
+    lab = await Lab.create(options);
+    let untouched: RouterState | undefined;
+    if (options.gateway) {
+      untouched = await routerState(lab.gateway);
+      gateway = await LabGateway.start(lab, options.gateway === true ? {} : options.gateway);
+    }
     const traffic = await Traffic.start(lab);
     if (options.capture) capture = await Capture.start(lab);
     const flows = await openWarm(options, lab, traffic);
-    return await play(options, { lab, traffic, flows, gateway }, capture);
+    const result = await play(options, { lab, traffic, flows, gateway }, capture, turn);
+    await gateway?.stop();
+    const residue = untouched && residueOf(untouched, await routerState(lab.gateway));
+    return { ...result, residue };
   } finally {
+    turn.end();
     capture?.remove();
     await gateway?.stop();
-    await lab.dispose();
+    await lab?.dispose();
   }
+}
+
+/** This story's share of the machine. */
+interface Turn {
+  readonly begin: () => Promise<void>;
+  readonly end: () => void;
 }
 
 /**
@@ -65,21 +95,27 @@ async function openWarm(options: StoryOptions, lab: Lab, traffic: Traffic): Prom
 
 const WARM_ATTEMPTS = 4;
 
-async function play(options: StoryOptions, scene: Scene, capture: Capture | undefined): Promise<StoryResult> {
+async function play(
+  options: StoryOptions,
+  scene: Scene,
+  capture: Capture | undefined,
+  turn: Turn,
+): Promise<Omit<StoryResult, 'residue'>> {
   const { lab, flows, gateway } = scene;
   const link = options.link ?? STANDARD_LINK;
   const rttMillis = 2 * link.delayMillis;
-  const bulk = flows.filter((flow) => flow.options.mode !== 'echo');
   const sampler = new SocketSampler(lab, flows);
 
   await options.onStage?.('warm', scene);
   const before = await sampler.take();
-  const outage = await playOutages(options, scene, reporter(options, flows, 'link lost'));
+  const wake = options.turns === undefined ? async () => {} : turn.begin;
+  const outage = await playOutages(options, scene, sampler, wake, turn.end);
   await options.onStage?.('restored', scene);
-
-  const progress = reporter(options, flows, 'recovering');
-  const after = await followRecovery(options, bulk, outage, sampler, rttMillis, progress);
+  // A sender without the gateway may sleep on for a minute; no time of it is so short that others could disturb it.
+  if (gateway === undefined) turn.end();
+  const after = await followRecovery(options, scene, outage, sampler, rttMillis);
   await options.onStage?.('recovered', scene);
+  const status = await statusOf(gateway);
   const echoes = await Promise.all(outage.typed.map((echo) => Promise.race([echo, sleep(1000, undefined)])));
   await Promise.all(flows.map((flow) => flow.stop()));
   await closeAll(flows);
@@ -92,6 +128,7 @@ async function play(options: StoryOptions, scene: Scene, capture: Capture | unde
     const { sent, received } = flow.ends;
     const timeline = flow.options.mode === 'echo' ? undefined : await flow.timeline();
     const first = before.get(flow.name);
+    const ordered = outage.ordered.get(flow.name);
     const last = after.get(flow.name);
     results.push({
       options: flow.options,
@@ -104,6 +141,7 @@ async function play(options: StoryOptions, scene: Scene, capture: Capture | unde
       frozen: outage.frozen.get(flow.name),
       after: last,
       retransmissions: first && last && last.retransmitsTotal - first.retransmitsTotal,
+      retransmissionsSinceFreeze: ordered && last && last.retransmitsTotal - ordered.retransmitsTotal,
       echoMillis: echoes[index] === undefined ? undefined : (echoes[index] - restoredAt) / 1000,
     });
   }
@@ -119,8 +157,13 @@ async function play(options: StoryOptions, scene: Scene, capture: Capture | unde
     resets: await resetsSent(lab),
     findings: await capture?.findings(),
     gatewayLog: gateway?.log ?? [],
-    counters: gateway?.exitCode === undefined ? (await gateway?.client.status())?.counters : undefined,
+    status,
+    counters: (await statusOf(gateway))?.counters,
   };
+}
+
+async function statusOf(gateway: LabGateway | undefined): Promise<StatusJson | undefined> {
+  return gateway?.exitCode === undefined ? gateway?.client.status() : undefined;
 }
 
 /** Ends that close do so within seconds; one that died alone leaves the other end open, which the result shows. */

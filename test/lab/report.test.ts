@@ -17,6 +17,7 @@ function flow(part: Partial<FlowResult>): FlowResult {
     frozen: undefined,
     after: socket(310),
     retransmissions: 0,
+    retransmissionsSinceFreeze: undefined,
     echoMillis: undefined,
     ...part,
   };
@@ -32,6 +33,8 @@ function story(flows: FlowResult[], firstByteMillis?: number, to85Millis?: numbe
     resets: { host: 0, gateway: 0, server: 0 },
     findings: undefined,
     gatewayLog: [],
+    residue: undefined,
+    status: undefined,
     counters: undefined,
   };
 }

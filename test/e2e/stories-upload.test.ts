@@ -1,0 +1,97 @@
+/** Stories of a near sender: it is frozen, its bytes are in custody, and it goes on as if nothing had been. */
+import { describe, expect, test } from 'vitest';
+import { runStory, type StoryOptions } from '../../src/lab/scenario.ts';
+import {
+  expectBackedOff,
+  missedRecovery,
+  missedSender,
+  printPlain,
+  RTT_MILLIS,
+  storiesPossible,
+  tell,
+} from './story-goals.ts';
+
+const RECOVERY = { firstByteRtts: 3, to85Rtts: 15 };
+
+describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
+  test.each([
+    { congestion: 'cubic', family: 4, compared: true, capture: true },
+    { congestion: 'bbr', family: 6, compared: true, capture: false },
+    { congestion: 'cubic', family: 6, compared: false, capture: true },
+    { congestion: 'bbr', family: 4, compared: false, capture: false },
+  ] as const)('upload, $congestion over IPv$family, carrier lost for 10 s', async (one) => {
+    const { congestion, family, compared, capture } = one;
+    const name = `upload, ${congestion}, IPv${family}, carrier lost for 10 s`;
+    const story: StoryOptions = { topology: 'router', congestion, flows: [{ mode: 'upload', family }], outages: [10] };
+    if (compared) {
+      const plain = await runStory(story);
+      printPlain(name, plain);
+      expectBackedOff(plain);
+    }
+    await tell({
+      name,
+      play: () => runStory({ ...story, gateway: true, capture }),
+      missed: (result) => [
+        ...missedRecovery(result, RECOVERY),
+        ...missedSender(result, { cwndShare: 1, retransmissions: 0 }),
+      ],
+    });
+  });
+
+  test.each(['cubic', 'bbr'])('upload, %s, packets swallowed for 6 s, freeze ordered 2 s late', async (congestion) => {
+    const name = `upload, ${congestion}, packets swallowed for 6 s, freeze ordered 2 s late`;
+    const story: StoryOptions = {
+      topology: 'router',
+      congestion,
+      flows: [{ mode: 'upload' }],
+      cut: 'swallow',
+      outages: [6],
+      freezeAfterMillis: 2000,
+    };
+    if (congestion === 'cubic') {
+      const plain = await runStory(story);
+      printPlain(name, plain);
+      expectBackedOff(plain);
+    }
+    const result = await tell({
+      name,
+      play: () => runStory({ ...story, gateway: true, capture: congestion === 'cubic' }),
+      missed: (told) => [
+        ...missedRecovery(told, RECOVERY),
+        ...missedSender(told, { cwndShare: 0.9, retransmissions: 0 }),
+      ],
+    });
+    // Otherwise the order did not come late, and the story would be another one.
+    expect(result.flows[0]!.retransmissions).toBeGreaterThan(0);
+  });
+
+  test('access: a server uploads to a host whose link is lost for 10 s', async () => {
+    const name = 'upload by the server, access link lost for 10 s';
+    const story: StoryOptions = { topology: 'access', flows: [{ mode: 'upload', opener: 'server' }], outages: [10] };
+    const plain = await runStory(story);
+    printPlain(name, plain);
+    expectBackedOff(plain);
+    await tell({
+      name,
+      play: () => runStory({ ...story, gateway: true, capture: true }),
+      missed: (result) => [
+        ...missedRecovery(result, RECOVERY),
+        ...missedSender(result, { cwndShare: 1, retransmissions: 0 }),
+      ],
+    });
+  });
+
+  test('nat: upload through a masquerading router that loses its interface for 5 s', async () => {
+    const name = `nat, upload, interface down for 5 s (RTT ${RTT_MILLIS} ms)`;
+    const story: StoryOptions = { topology: 'nat', flows: [{ mode: 'upload' }], cut: 'admin', outages: [5] };
+    printPlain(name, await runStory(story));
+    await tell({
+      name,
+      play: () => runStory({ ...story, gateway: true, capture: true }),
+      missed: (result) => [
+        ...missedRecovery(result, RECOVERY),
+        ...missedSender(result, { cwndShare: 1, retransmissions: 0 }),
+      ],
+    });
+  });
+});
