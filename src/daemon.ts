@@ -21,7 +21,6 @@ import { assertSocketFree } from './control/socket.ts';
 import { packageVersion } from './control/version.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
-import type { LinkEvent } from './link/events.ts';
 import type { GatewayConfig } from './policy/policy.ts';
 import { isInstalled, missingProgram } from './steering/command.ts';
 import { assertCapable, assertTunDevice, findInterfaces } from './steering/machine.ts';
@@ -139,8 +138,17 @@ export class Daemon implements ControlTarget {
       const mtu = Math.max(...interfaces.map((found) => found.mtu));
       const steering = this.#options.steering ? await this.#steer(datapath.tunName, mtu) : undefined;
       const running = { datapath, steering, since: Date.now() };
-      datapath.onEvents((events) => this.#take(datapath, events));
-      if (steering !== undefined) followLinks(datapath, steering, this.#log);
+      const follow = steering === undefined ? undefined : linkFollower(steering, this.#log);
+      datapath.onEvents((events) => {
+        for (const event of events) {
+          this.#take(datapath, event);
+          follow?.(event);
+        }
+      });
+      datapath.onLinkEvents((events) => {
+        for (const event of events)
+          this.#log.debug({ link: event.name, kind: event.kind }, 'the kernel reports a change');
+      });
       return running;
     } catch (error) {
       await datapath.stop();
@@ -158,6 +166,14 @@ export class Daemon implements ControlTarget {
 
   async #end({ datapath, steering }: Running): Promise<void> {
     await steering?.tearDown();
+    // The kernel takes the flows over at this moment; bytes that were acknowledged and not delivered are lost with us.
+    const status = await datapath.command({ kind: 'status' }).catch(() => undefined);
+    if (status?.kind === 'status' && status.custodyBytes > 0) {
+      this.#log.warn(
+        { bytes: status.custodyBytes },
+        'stopped with bytes in custody: the connections they belong to will stall',
+      );
+    }
     await datapath.stop();
   }
 
@@ -252,15 +268,13 @@ export class Daemon implements ControlTarget {
     this.history.record(toEventJson({ name, message }, new Date()));
   }
 
-  #take(datapath: Datapath, events: readonly EngineEvent[]): void {
-    for (const event of events) {
-      const json = toEventJson(event, datapath.toDate(event.at));
-      this.history.record(json);
-      const { time: _time, message, name, ...fields } = json;
-      // Links concern everybody; what happens to single flows would fill the log of a busy gateway.
-      if (event.flow === undefined) this.#log.info({ event: name, ...fields }, message);
-      else this.#log.debug({ event: name, ...fields }, message);
-    }
+  #take(datapath: Datapath, event: EngineEvent): void {
+    const json = toEventJson(event, datapath.toDate(event.at));
+    this.history.record(json);
+    const { time: _time, message, name, ...fields } = json;
+    // Links concern everybody; what happens to single flows would fill the log of a busy gateway.
+    if (event.flow === undefined) this.#log.info({ event: name, ...fields }, message);
+    else this.#log.debug({ event: name, ...fields }, message);
   }
 
   #current(): Running {
@@ -311,20 +325,18 @@ async function check(options: DaemonOptions): Promise<void> {
   await assertSocketFree(control);
 }
 
-/** Tells the steering which WAN links are gone, by what the kernel says of their interfaces. */
-function followLinks(datapath: Datapath, steering: Steering, log: Log): void {
+/**
+ * Tells the steering which links are lost: the engine's verdict, so that a link whose last address went counts, too
+ * (masquerade forgets its connections then as well).
+ * @returns what takes the engine's events
+ */
+function linkFollower(steering: Steering, log: Log): (event: EngineEvent) => void {
   // One after another: the order of loss and return must not be turned round.
   let queue: Promise<void> = Promise.resolve();
-  const enqueue = (work: () => Promise<void>): void => {
-    queue = queue.then(work).catch((error: unknown) => log.warn({ err: error }, 'resets could not be suppressed'));
+  return ({ name, link }) => {
+    if (link === undefined || (name !== 'link-lost' && name !== 'link-restored')) return;
+    queue = queue
+      .then(() => (name === 'link-lost' ? steering.onLinkLost(link) : steering.onLinkRestored(link)))
+      .catch((error: unknown) => log.warn({ err: error }, 'resets could not be suppressed'));
   };
-  datapath.onLinkEvents((events: readonly LinkEvent[]) => {
-    for (const event of events) {
-      if (event.kind === 'interface-gone') enqueue(() => steering.onLinkLost(event.name));
-      if (event.kind === 'interface') {
-        const usable = event.up && event.carrier;
-        enqueue(() => (usable ? steering.onLinkRestored(event.name) : steering.onLinkLost(event.name)));
-      }
-    }
-  });
 }
