@@ -10,6 +10,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import { FLOWING } from '../flow/phase.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
 
@@ -103,6 +104,12 @@ export class Waker {
       if (!synthesizer.ack(flow, flow.near, seq, near.rcvNxt, near.rcvWnd, peer.tsVal)) {
         wakeup.nextAt = now + SPACING;
         return;
+      }
+      // The window update of the thaw may have been lost on the surviving side; a sender in persist state would
+      // otherwise find out with its next probe only, up to two minutes later.
+      const isQuiet = near.lastDataAt < wakeup.startedAt;
+      if (wakeup.round > 0 && isQuiet && flow.phase === FLOWING && flow.lostMask === 0) {
+        synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal);
       }
       wakeup.synced = true;
       wakeup.roundAt = now;
