@@ -6,14 +6,17 @@ import { type Micros, seconds } from '../base/time.ts';
 import { type BypassReason, type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
+import { track } from '../flow/tracker.ts';
 import type { LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
+import { answeredSyn, rememberSyn } from './reopen.ts';
 
 /** Idle times after which a flow is forgotten; the values of Linux connection tracking (nf_conntrack_proto_tcp.c). */
 const OPENING_TIMEOUT: Micros = seconds(120);
 const CLOSING_TIMEOUT: Micros = seconds(15);
+const BYPASS_TIMEOUT: Micros = seconds(900);
 const FLOWING_TIMEOUT: Micros = seconds(432_000);
 /** When the table is full, a half-open flow this old gives way. */
 const OPENING_EVICT_AGE: Micros = seconds(3);
@@ -33,6 +36,7 @@ export class Admission {
   readonly #monitor: LinkMonitor;
   readonly #scopes: ScopeList;
   readonly #counters: Float64Array;
+  readonly #vnetLength: 0 | 10;
   /** Releases what hangs on a flow that is about to be forgotten. */
   readonly #onForget: (flow: Flow) => void;
 
@@ -41,12 +45,14 @@ export class Admission {
     monitor: LinkMonitor,
     scopes: ScopeList,
     counters: Float64Array,
+    vnetLength: 0 | 10,
     onForget: (flow: Flow) => void,
   ) {
     this.#table = table;
     this.#monitor = monitor;
     this.#scopes = scopes;
     this.#counters = counters;
+    this.#vnetLength = vnetLength;
     this.#onForget = onForget;
   }
 
@@ -78,9 +84,35 @@ export class Admission {
     return flow;
   }
 
+  /**
+   * A SYN whose ports are in the table. Those of an ended connection, or of one that was only passed through, are used
+   * again (RFC 9293 3.6.1); those of a live one when the other endpoint agrees (reopen.ts).
+   * @returns the flow the packet belongs to; another than given when a new connection took its place; null when it has to be
+   *   admitted
+   */
+  onSynOfKnown(flow: Flow, packet: Packet, now: Micros): Flow | null {
+    const isBare = (packet.flags & ACK) === 0;
+    if ((flow.phase === CLOSING && flow.frozen === null) || (flow.phase === BYPASS && isBare)) {
+      this.forget(flow);
+      return null;
+    }
+    if (flow.phase !== FLOWING || flow.lostMask !== 0) return flow;
+    const syn = answeredSyn(flow, packet, this.#vnetLength);
+    if (syn === null) {
+      rememberSyn(flow, packet);
+      return flow;
+    }
+    this.forget(flow);
+    const reopened = this.admit(syn, now);
+    if (reopened === null) return null;
+    track(reopened, 0, syn, now);
+    return reopened;
+  }
+
   /** Marks the flow as one to be left alone. */
   bypass(flow: Flow, reason: BypassReason): void {
     if (flow.phase === BYPASS) return;
+    this.#onForget(flow);
     flow.phase = BYPASS;
     flow.bypassReason = reason;
     this.#counters[COUNTER.flowsBypassed]! += 1;
@@ -128,16 +160,18 @@ export class Admission {
     const idle = now - flow.lastSeenAt;
     if (flow.phase === OPENING) return idle > OPENING_TIMEOUT;
     if (flow.phase === CLOSING) return idle > CLOSING_TIMEOUT;
+    // Its reason is in every segment (MD5, AO, DSS), so forgetting it costs nothing.
+    if (flow.phase === BYPASS) return idle > BYPASS_TIMEOUT;
     return idle > FLOWING_TIMEOUT;
   }
 
-  /** The table is full: half-open and closing flows give way, established ones never (a SYN flood evicts only SYNs). */
+  /** The table is full: half-open and closing flows give way, bypassed ones too; established ones never. */
   #makeRoom(now: Micros): void {
     let done = false;
     this.#table.sweep(EVICT_STEPS, (flow) => {
       if (done || flow.frozen !== null) return;
       const idle = now - flow.lastSeenAt;
-      if (flow.phase === CLOSING || (flow.phase === OPENING && idle > OPENING_EVICT_AGE)) {
+      if (flow.phase === CLOSING || flow.phase === BYPASS || (flow.phase === OPENING && idle > OPENING_EVICT_AGE)) {
         this.#counters[COUNTER.flowsExpired]! += 1;
         this.forget(flow);
         done = true;

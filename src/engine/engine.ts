@@ -14,7 +14,7 @@ import { COUNTER } from '../base/counters.ts';
 import { Prng } from '../base/prng.ts';
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK } from '../flow/phase.ts';
+import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
 import { Arena } from '../freeze/arena.ts';
@@ -35,14 +35,16 @@ import { ScopeList } from '../link/scope.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
 import { verifyChecksums } from '../wire/rewrite.ts';
 import { seqDiff, seqLt } from '../wire/seq.ts';
-import { FIN, RST, SYN } from '../wire/tcp-flags.ts';
+import { RST, SYN } from '../wire/tcp-flags.ts';
 import { Admission, bypassReasonOf } from './admission.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
-import type { EngineConfig, EngineMemory } from './config.ts';
+import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
 import { EventQueue } from './event-queue.ts';
+import { segmentKind } from './kind.ts';
 import { Operator } from './operator.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
+import { isTrusted } from './trust.ts';
 
 export { type EngineConfig, type EngineMemory, type PortConfig, READ_MAX } from './config.ts';
 
@@ -87,7 +89,7 @@ export class Engine {
   constructor(config: EngineConfig, memory: EngineMemory) {
     this.#config = config;
     this.#counters = memory.counters;
-    this.#arena = new Arena(memory.arena, READ_MAX_OF(config));
+    this.#arena = new Arena(memory.arena, READ_MAX);
     this.#packet.attach(memory.arena);
     this.#check.attach(memory.arena);
     this.#outbox = new Outbox(memory.outbox);
@@ -117,10 +119,17 @@ export class Engine {
     this.#handback = new Handback(context);
     this.#holder = new Holder(context);
     this.#freezer = new Freezer(context, this.#waker, (flow) => this.#handback.begin(flow, this.#now));
-    this.#admission = new Admission(this.#table, this.#monitor, this.#scopes, memory.counters, (flow) => {
-      this.#settler.endHandback(flow, this.#now);
-      this.#freezer.release(flow);
-    });
+    this.#admission = new Admission(
+      this.#table,
+      this.#monitor,
+      this.#scopes,
+      memory.counters,
+      config.vnetHeaderLength,
+      (flow) => {
+        this.#settler.endHandback(flow, this.#now);
+        this.#freezer.release(flow);
+      },
+    );
     this.#settler = new Settler({
       table: this.#table,
       admission: this.#admission,
@@ -139,6 +148,7 @@ export class Engine {
       synthesizer,
       freezer: this.#freezer,
       events: this.#events,
+      counters: memory.counters,
       onLinkVerdict: (link, now) => this.#settler.onVerdict(link, now),
       onScopesChanged: (now) => this.#settler.settleAll(now),
       onEnded: (flow, now) => this.#settler.endHandback(flow, now),
@@ -181,10 +191,11 @@ export class Engine {
     if (!this.#config.freezing) return FORWARD;
     let flow = this.#table.find(packet);
     let direction = this.#table.direction;
-    // A closed connection's ports are used again (RFC 9293 3.6.1): the old flow has nothing left to protect.
-    if (flow !== null && flow.phase === CLOSING && (packet.flags & SYN) !== 0 && flow.frozen === null) {
-      this.#admission.forget(flow);
-      flow = null;
+    if (flow !== null && (packet.flags & SYN) !== 0) {
+      const successor = this.#admission.onSynOfKnown(flow, packet, now);
+      if (successor !== null && successor !== flow) this.#settler.settle(successor, now);
+      flow = successor === null ? null : this.#table.find(packet);
+      direction = this.#table.direction;
     }
     if (flow === null) {
       flow = this.#admission.admit(packet, now);
@@ -200,8 +211,17 @@ export class Engine {
       : this.#byTable(flow, direction, packet, now);
   }
 
+  #isTrusted(packet: Packet): boolean {
+    if (isTrusted(packet)) return true;
+    this.#counters[COUNTER.unsound]! += 1;
+    return false;
+  }
+
   /** The hot path: the link works, the gateway is a wire that takes notes. */
   #flowing(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): Disposition {
+    // An ACK that would release retained bytes must be genuine; otherwise they might be lost for good.
+    const isAdvance = seqDiff(packet.ack, flow.halves[direction].rcvNxt) > 0;
+    if (isAdvance && !this.#isTrusted(packet)) return FORWARD;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) {
       this.#counters[COUNTER.outOfWindow]! += 1;
@@ -235,11 +255,22 @@ export class Engine {
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
     const side =
       flow.lostMask === 0 && !isHeld ? phases.SIDE_ANY : direction === flow.near ? phases.SIDE_NEAR : phases.SIDE_FAR;
-    const kind = this.#kindOf(flow, side, packet);
+    const kind = segmentKind(flow, side, packet);
     const action = phases.actionFor(flow.phase, side, kind);
-    if (action === phases.ACT_BYPASS) return FORWARD;
-    const found = flow.phase === BYPASS ? 0 : track(flow, direction, packet, now);
+    if (flow.phase === BYPASS) {
+      flow.lastSeenAt = now;
+      return action === phases.ACT_BYPASS ? FORWARD : DROP;
+    }
+    if (isHeld && !this.#isTrusted(packet)) return DROP;
+    const wasOpening = flow.phase === OPENING;
+    const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
+    if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
+      // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
+      flow.frozen = null;
+      this.#settler.settle(flow, now);
+      return side === phases.SIDE_NEAR ? CONSUME : FORWARD;
+    }
     const frozen = flow.frozen as Frozen | null;
     if (isHeld && side === phases.SIDE_FAR) {
       const pacer = this.#pacers[flow.halves[direction].port + 1]!;
@@ -304,18 +335,6 @@ export class Engine {
     }
   }
 
-  #kindOf(flow: Flow, side: number, packet: Packet): number {
-    if ((packet.flags & SYN) !== 0) return phases.KIND_SYN;
-    if ((packet.flags & RST) !== 0) return phases.KIND_RST;
-    if (packet.payloadLength > 0 || (packet.flags & FIN) !== 0) return phases.KIND_DATA;
-    const frozen = flow.frozen as Frozen | null;
-    if (side === phases.SIDE_NEAR && frozen !== null) {
-      return seqLt(packet.seq, frozen.custody.end) ? phases.KIND_PROBE : phases.KIND_ACK;
-    }
-    if (side === phases.SIDE_FAR && seqLt(packet.seq, flow.halves[flow.near].rcvNxt)) return phases.KIND_PROBE;
-    return phases.KIND_ACK;
-  }
-
   /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
   #implausible(flow: Flow, side: number, packet: Packet): Disposition {
     this.#counters[COUNTER.outOfWindow]! += 1;
@@ -353,7 +372,7 @@ export class Engine {
     }
     if (this.#handback.deadline <= now) this.#handback.run(now);
     if (this.#sweepAt <= now) {
-      this.#admission.sweep(Math.ceil(this.#table.size / SWEEP_PARTS), now);
+      this.#admission.sweep(Math.ceil(this.#table.span / SWEEP_PARTS), now);
       this.#sweepAt = this.#table.size > 0 ? now + SWEEP_INTERVAL : NEVER;
     }
   }
@@ -375,9 +394,4 @@ export class Engine {
   pollEvent(): EngineEvent | undefined {
     return this.#events.shift();
   }
-}
-
-/** Largest packet one read may deliver with this configuration. */
-function READ_MAX_OF(config: EngineConfig): number {
-  return config.vnetHeaderLength + 65_535 + 2;
 }

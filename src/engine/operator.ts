@@ -1,7 +1,8 @@
 /**
  * Commands: what a person, a script or a hook asks of the engine, and the snapshots it is shown.
  */
-import { type Micros, NEVER } from '../base/time.ts';
+import { COUNTER } from '../base/counters.ts';
+import { MICROS_PER_SECOND, type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING, PHASE_NAMES } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
@@ -12,7 +13,7 @@ import type { Synthesizer } from '../freeze/synthesis.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import { matchesPrefix } from '../link/routes.ts';
 import type { Scope, ScopeList } from '../link/scope.ts';
-import { formatAddressBytes, parseAddress, parsePrefix } from '../wire/address.ts';
+import { formatAddressBytes, formatPrefix, parseAddress, parsePrefix } from '../wire/address.ts';
 import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector } from './commands.ts';
 import type { EventQueue } from './event-queue.ts';
 
@@ -24,6 +25,7 @@ export interface OperatorParts {
   readonly synthesizer: Synthesizer;
   readonly freezer: Freezer;
   readonly events: EventQueue;
+  readonly counters: Float64Array;
   onLinkVerdict(link: Link, now: Micros): void;
   onScopesChanged(now: Micros): void;
   /** A flow in handback ends now. */
@@ -104,7 +106,7 @@ export class Operator {
         this.#verdict(this.#parts.monitor.onCommand(link, 'frozen by command', now), now);
       }
       this.#setDeadline();
-      return this.#done(`${links.map((link) => link.name).join(', ')} held by command until resumed`);
+      return this.#done(`${links.map((link) => link.name).join(', ')} held by command ${untilText(duration)}`);
     }
     const scope = this.#scopeOf(selector, until);
     if ('kind' in scope) return scope;
@@ -113,7 +115,7 @@ export class Operator {
     }
     this.#parts.onScopesChanged(now);
     this.#setDeadline();
-    return this.#done(`${scope.label} held by command until resumed`);
+    return this.#done(`${scope.label} held by command ${untilText(duration)}`);
   }
 
   #resume(selector: Selector, now: Micros): Reply {
@@ -151,11 +153,15 @@ export class Operator {
         const addressee = flow.halves[half];
         if (addressee.rcvKnown && (flow.lostMask & (half + 1)) === 0) {
           synthesizer.reset(flow, half === 0 ? 1 : 0, addressee.rcvNxt, half === 0 ? b.rcvNxt : a.rcvNxt);
+        } else if (addressee.sndKnown && (flow.lostMask & (half + 1)) === 0) {
+          // In SYN-SENT only the ACK of the SYN makes a reset acceptable (RFC 9293 3.10.7.3).
+          synthesizer.reset(flow, half === 0 ? 1 : 0, 0, addressee.sndNxt);
         }
       }
       const lost = flow.frozen?.custodyBytes ?? 0;
       const message = `aborted by command, ${lost} bytes undelivered`;
       events.push({ at: now, name: 'flow-aborted', message, flow: flow.id, figures: { bytes: lost } });
+      this.#parts.counters[COUNTER.undeliverableBytes]! += lost;
       this.#parts.onEnded(flow, now);
       if (flow.phase === FROZEN && flow.frozen !== null) {
         const frozen = flow.frozen as Frozen;
@@ -290,6 +296,10 @@ function refused(code: string, message: string, remedy: string): Reply {
   return { kind: 'refused', code, message, remedy };
 }
 
+function untilText(duration: Micros): string {
+  return duration === NEVER ? 'until resumed' : `for ${duration / MICROS_PER_SECOND} s`;
+}
+
 function unknownLink(selector: Selector): Reply {
   return refused('UNKNOWN_LINK', `no link ${labelOf(selector)}`, 'see "tcpfreeze status" for the links');
 }
@@ -306,10 +316,15 @@ function labelOf(selector: Selector): string {
   switch (selector.kind) {
     case 'link':
       return selector.name;
-    case 'host':
-      return selector.address;
-    case 'prefix':
-      return selector.prefix;
+    // As parsed, so that every spelling of an address is the same scope.
+    case 'host': {
+      const address = parseAddress(selector.address);
+      return address === undefined ? selector.address : formatAddressBytes(address);
+    }
+    case 'prefix': {
+      const prefix = parsePrefix(selector.prefix);
+      return prefix === undefined ? selector.prefix : formatPrefix(prefix);
+    }
     case 'flow':
       return `flow ${selector.id}`;
     case 'all':

@@ -97,7 +97,10 @@ export class Settler {
     flow.lostMask = mask;
     if (flow.phase === FROZEN && (mask & (2 - flow.near)) === 0) this.#parts.freezer.thaw(flow, now);
     else if (flow.phase === OPENING && was !== 0 && mask === 0) this.#parts.freezer.thaw(flow, now);
-    if (mask === 0) return;
+    if (mask === 0) {
+      if (flow.phase === FLOWING && flow.frozen !== null) this.#parts.freezer.release(flow);
+      return;
+    }
     const isFarLost = (mask & (2 - flow.near)) !== 0;
     if (flow.phase === HANDBACK) {
       // Loss of the near side does not stop the delivery; the flow is looked at again when that is complete.

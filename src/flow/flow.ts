@@ -41,6 +41,8 @@ export class Flow {
   /** Frozen state (freeze/), wake-up state (freeze/wakeup.ts). */
   frozen: Attachment | null = null;
   wakeup: object | null = null;
+  /** A SYN that does not belong to this connection and may begin the next one (engine/reopen.ts). */
+  straySyn: Uint8Array<ArrayBuffer> | null = null;
   /** Earliest timer of this flow and its place in the timer heap (engine/timers.ts). */
   deadline: Micros = NEVER;
   heapIndex = -1;
@@ -64,6 +66,7 @@ export class Flow {
     this.lastSeenAt = now;
     this.frozen = null;
     this.wakeup = null;
+    this.straySyn = null;
     this.deadline = NEVER;
   }
 

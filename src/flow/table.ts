@@ -131,6 +131,11 @@ export class FlowTable {
     this.size--;
   }
 
+  /** Indexes ever used: how far `sweep` has to go to see every flow. */
+  get span(): number {
+    return this.#highest;
+  }
+
   /** Whether the flow object currently stands for a connection. */
   isLive(flow: Flow): boolean {
     return this.keys[flow.index * KEY_WORDS + 9] !== 0;

@@ -177,7 +177,8 @@ function onSyn(flow: Flow, sender: Half, receiver: Half, packet: Packet, now: Mi
   flow.lastSeenAt = now;
   // A repeated SYN says nothing new; taken anew, its options would undo what both have agreed on.
   const end = (packet.seq + packet.segLength) | 0;
-  if (sender.synSeen && sender.synEnd === end) {
+  // (A SYN-ACK repeats the sequence number of a SYN in a simultaneous open, and does say something new.)
+  if (sender.synSeen && sender.synEnd === end && (!isSynAck || sender.rcvKnown)) {
     if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
     return 0;
   }

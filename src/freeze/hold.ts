@@ -3,12 +3,12 @@
  * far peer may bring data but open nothing (theory of operation 3.5, 3.6).
  */
 import { COUNTER } from '../base/counters.ts';
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import type { Packet } from '../wire/packet.ts';
 import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
-import { seqDiff, seqGe, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
+import { seqDiff, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
 import { FIN } from '../wire/tcp-flags.ts';
 import { frozenWindow, sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
@@ -57,10 +57,6 @@ export class Holder {
     }
     const { custody } = frozen;
     const before = custody.end;
-    if (!this.#context.isSound(packet.start, packet.length)) {
-      counters[COUNTER.unsound]! += 1;
-      return;
-    }
     const isDribbling = frozen.shown !== before;
     if (!custody.fin) {
       if (seqLe(packet.seq, custody.dataEnd)) this.#take(endpoint, frozen, packet);
@@ -124,9 +120,17 @@ export class Holder {
   onNearReset(flow: Flow, packet: Packet): void {
     const frozen = flow.frozen as Frozen;
     const endpoint = flow.halves[flow.near];
-    // Its sequence number is the sender's SND.NXT, which is CE, or further when data was under way.
-    if (seqGe(packet.seq, frozen.custody.end) && seqLe(packet.seq, endpoint.sndNxt)) frozen.nearReset = true;
-    else this.#context.counters[COUNTER.outOfWindow]! += 1;
+    // SEG.SEQ is what the sender may use under the window it was shown: between the shown ACK, which it takes with the
+    // window closed (tcp_acceptable_seq), and its SND.NXT.
+    if (seqLt(packet.seq, frozen.shown) || seqGt(packet.seq, endpoint.sndNxt)) {
+      this.#context.counters[COUNTER.outOfWindow]! += 1;
+      return;
+    }
+    frozen.nearReset = true;
+    // Nobody is left to talk to: further ACKs would only earn further resets.
+    endDribble(frozen);
+    frozen.refreshAt = NEVER;
+    this.#context.reschedule(flow);
   }
 
   /** FROZEN, far side, pure ACK: shortens custody, opens nothing. */

@@ -10,7 +10,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
-import { FLOWING } from '../flow/phase.ts';
+import { CLOSING, FLOWING } from '../flow/phase.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
 
@@ -93,6 +93,11 @@ export class Waker {
   onTimer(flow: Flow, now: Micros): void {
     const wakeup = flow.wakeup;
     if (!(wakeup instanceof Wakeup) || wakeup.nextAt > now) return;
+    if (flow.phase === CLOSING) {
+      // Whoever is gone would answer with a reset that nobody asked for.
+      flow.wakeup = null;
+      return;
+    }
     const far = flow.near === 0 ? 1 : 0;
     const { synthesizer, counters } = this.#context;
     const near = flow.halves[flow.near];

@@ -35,6 +35,12 @@ import { hasIpv6, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
 /** Resets stay suppressed for this long after a WAN link came back; by then the near side has spoken or never will. */
 const RESTORED_SECONDS = 10;
 
+/**
+ * Packets that may wait in the TUN for the datapath. With the kernel's default of 500, 50 flows at full speed lost 500 to
+ * 750 super-packets in 10 s; with 2,000 it was 240, with 10,000 none.
+ */
+const QUEUE_PACKETS = 10_000;
+
 export interface SteeringOptions extends Omit<SteeringConfig, 'tun'> {
   readonly tun: string;
   readonly links: readonly LinkConfig[];
@@ -136,7 +142,8 @@ export class Steering {
     const loose = readSysctl('ipv4/conf/all/rp_filter') !== '0';
     for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) writeSysctl(path, value);
     if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
-    await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${mtu}`, 'multicast', 'off', 'up']);
+    const queue = `${QUEUE_PACKETS}`;
+    await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${mtu}`, 'txqueuelen', queue, 'multicast', 'off', 'up']);
     for (const route of this.#routes) await run('ip', route.add);
     for (const rule of this.#rules) await run('ip', rule.add);
   }
