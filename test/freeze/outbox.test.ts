@@ -1,0 +1,68 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Outbox } from '../../src/freeze/outbox.ts';
+
+describe('outbox', () => {
+  it('hands out what was put in, in order and intact, and never writes over what waits', () => {
+    const step = fc.oneof(
+      fc.record({ put: fc.integer({ min: 1, max: 90 }), slack: fc.nat(40) }),
+      fc.record({ put: fc.constant(0), slack: fc.constant(0) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), fc.constantFrom(64, 250, 256, 1_000), (steps, size) => {
+        const outbox = new Outbox(new ArrayBuffer(size));
+        const twin: number[][] = [];
+        steps.forEach(({ put, slack }, i) => {
+          if (put === 0) {
+            const length = outbox.take();
+            const expected = twin.shift() ?? [];
+            expect([...outbox.bytes.subarray(outbox.offset, outbox.offset + length)]).toEqual(expected);
+            return;
+          }
+          const at = outbox.reserve(put + slack);
+          if (at < 0) {
+            if (twin.length === 0) expect(put + slack).toBeGreaterThan(size);
+            return;
+          }
+          expect(at + put + slack).toBeLessThanOrEqual(size);
+          // All that was reserved may be scribbled on; a smaller packet may come of it.
+          outbox.bytes.fill(0xcc, at, at + put + slack);
+          outbox.bytes.fill(i & 0x7f, at, at + put);
+          outbox.commit(at, put);
+          twin.push(new Array<number>(put).fill(i & 0x7f));
+          expect(outbox.pending).toBe(twin.length);
+        });
+        for (const expected of twin) {
+          const length = outbox.take();
+          expect([...outbox.bytes.subarray(outbox.offset, outbox.offset + length)]).toEqual(expected);
+        }
+        expect(outbox.take()).toBe(0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('a reservation that comes to nothing costs nothing for good', () => {
+    const outbox = new Outbox(new ArrayBuffer(256));
+    for (let i = 0; i < 50; i++) {
+      expect(outbox.reserve(100)).toBeGreaterThanOrEqual(0);
+      const at = outbox.reserve(60);
+      expect(at).toBeGreaterThanOrEqual(0);
+      outbox.commit(at, 60);
+      if (i > 0) outbox.take();
+    }
+  });
+
+  it('says no when it is full, and yes again after one packet was taken', () => {
+    const outbox = new Outbox(new ArrayBuffer(1_024));
+    let count = 0;
+    for (let at = outbox.reserve(100); at >= 0; at = outbox.reserve(100)) {
+      outbox.commit(at, 100);
+      count++;
+    }
+    expect(count).toBeGreaterThanOrEqual(8);
+    outbox.take();
+    outbox.take();
+    expect(outbox.reserve(100)).toBeGreaterThanOrEqual(0);
+  });
+});
