@@ -67,7 +67,7 @@ async function main(): Promise<number> {
     onLabExit(() => progress.end());
     const result = await play(options, progress);
     const text = options.json ? JSON.stringify(demoJson(result), undefined, 2) : demoText(result).join('\n');
-    process.stdout.write(`${text}\n`);
+    await new Promise((resolve) => process.stdout.write(`${text}\n`, resolve));
     return 0;
   } catch (error) {
     progress.end();
@@ -81,6 +81,5 @@ async function main(): Promise<number> {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
 process.on('disconnect', () => process.exit(130));
 
-process.exitCode = await main();
-// The channel to the process that started this one would keep it waiting.
-if (process.connected) process.disconnect();
+// Not by an empty event loop: the channel to the process that started this one keeps it busy.
+process.exit(await main());

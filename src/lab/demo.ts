@@ -28,7 +28,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const child = startIsolated(isolation, 'lab/demo-program.js', JSON.stringify(argument));
   const ended = new Promise<number>((resolve) => {
     child.once('error', () => resolve(1));
-    child.once('close', (code) => resolve(code ?? 1));
+    child.once('exit', (code) => resolve(code ?? 1));
   });
   const interrupted = new Promise<number>((resolve) => {
     for (const [name, number] of Object.entries(SIGNALS)) process.on(name, () => resolve(128 + number));
