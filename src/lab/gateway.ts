@@ -59,7 +59,7 @@ export class LabGateway {
    * Starts the gateway and waits for its "ready" line.
    * @throws TcpfreezeError GATEWAY_NOT_READY with the end of its log
    */
-  static async start(lab: Lab, options: GatewayOptions = {}): Promise<LabGateway> {
+  static async start(lab: Pick<Lab, 'gateway'>, options: GatewayOptions = {}): Promise<LabGateway> {
     const directory = mkdtempSync(join(tmpdir(), 'tcpfreeze-lab-'));
     const control = join(directory, 'control.sock');
     const args = ['run', '--lan', LAN_INTERFACE, '--wan', WAN_INTERFACE, '--control', control, ...(options.args ?? [])];
