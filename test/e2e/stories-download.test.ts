@@ -1,7 +1,7 @@
 /** Stories of a far sender: an unmodified server beyond the lost link, asleep in its back-off when the link returns. */
 import { describe, test } from 'vitest';
 import { runStory, type StoryOptions } from '../../src/lab/scenario.ts';
-import { expectBackedOff, missedRecovery, printPlain, storiesPossible, tell } from './story-goals.ts';
+import { expectTimedOut, missedRecovery, printPlain, storiesPossible, tell } from './story-goals.ts';
 
 describe.skipIf(!storiesPossible)('a sender beyond the lost link', () => {
   test('download, carrier lost for 10 s', async () => {
@@ -9,7 +9,7 @@ describe.skipIf(!storiesPossible)('a sender beyond the lost link', () => {
     const story: StoryOptions = { topology: 'router', flows: [{ mode: 'download' }], outages: [10] };
     const plain = await runStory(story);
     printPlain(name, plain);
-    expectBackedOff(plain);
+    expectTimedOut(plain);
     await tell({
       name,
       play: () => runStory({ ...story, gateway: true, capture: true }),
