@@ -157,7 +157,7 @@ export class Conversation {
     const outcome = this.rig.packet(this.bytes(side, segment));
     own.said = segment.ts ?? own.ts;
     const length = (segment.payload?.length ?? 0) + ((flags & SYN) === 0 ? 0 : 1) + ((flags & FIN) === 0 ? 0 : 1);
-    own.nxt = Math.max(own.nxt, (segment.seq ?? own.nxt) + length);
+    if (length > 0) own.nxt = Math.max(own.nxt, (segment.seq ?? own.nxt) + length);
     return outcome;
   }
 
