@@ -54,7 +54,9 @@ export async function measureThroughput(options: ThroughputOptions): Promise<Thr
             entry.bps.push(one.bps);
             if (one.processorSeconds !== undefined) entry.processorSeconds.push(one.processorSeconds);
             const rate = (one.bps / 1e9).toFixed(2);
-            options.onProgress(`throughput ${turn + 1}/${options.repetitions}: ${path}, ${flows} flows: ${rate} Gb/s`);
+            options.onProgress(
+              `throughput ${turn + 1}/${options.repetitions}: ${path}, ${flows === 1 ? 'one flow' : `${flows} flows`}: ${rate} Gb/s`,
+            );
           }
         } finally {
           await open.close();
