@@ -58,6 +58,14 @@ describe.each(VARIANTS.slice(0, 5))('custody that does not fit ($name)', (varian
 });
 
 describe('a sender without custody', () => {
+  it('gets a closed window before it would give up', () => {
+    const c = denied();
+    c.tick(799_000);
+    expect(c.seen()).toEqual([]);
+    c.tick(2_000);
+    expectPackets(c.seen(), [toNear, flags('.'), ack(1), window(0)]);
+  });
+
   it('may reset the connection; the far peer learns of it at thaw', () => {
     const c = denied();
     c.fromNear({ flags: RST });
