@@ -3,8 +3,7 @@
  *
  * Purpose.  Packets, link events, commands and time go in; dispositions, packets to transmit, events and the next deadline
  *           come out. No clock, no I/O: the same inputs give the same outputs.
- * Limits.   Everything is bounded by EngineConfig and the sizes of EngineMemory; what does not fit is forwarded untracked or
- *           answered without custody, never dropped for lack of memory.
+ * Limits.   EngineConfig and EngineMemory; what does not fit is forwarded untracked or answered without custody.
  * States.   Those of each flow (freeze/phases.ts): OPENING, FLOWING, FROZEN, HANDBACK, CLOSING, BYPASS.
  * Timers.   One heap of flow deadlines, one deadline of the handback, one of the table's sweep, one of timed commands.
  * Data.     wire/packet parses -> flow/table finds -> flow/tracker learns -> freeze/phases decides -> freeze/* acts.
@@ -14,12 +13,14 @@ import { COUNTER } from '../base/counters.ts';
 import { Prng } from '../base/prng.ts';
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
 import { Arena } from '../freeze/arena.ts';
 import type { FreezeContext } from '../freeze/context.ts';
 import { CustodyBudget } from '../freeze/custody.ts';
+import { Drainer } from '../freeze/drain.ts';
 import { Freezer } from '../freeze/freeze.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import { Handback } from '../freeze/handback.ts';
@@ -75,6 +76,7 @@ export class Engine {
   readonly #timers = new FlowTimers();
   readonly #pacers: readonly Pacer[];
   readonly #waker: Waker;
+  readonly #drainer: Drainer;
   readonly #freezer: Freezer;
   readonly #holder: Holder;
   readonly #handback: Handback;
@@ -116,6 +118,7 @@ export class Engine {
         this.#events.push({ at: now, name, message, flow: flow.id, figures }),
     };
     this.#waker = new Waker(context);
+    this.#drainer = new Drainer(context);
     this.#handback = new Handback(context);
     this.#holder = new Holder(context);
     this.#freezer = new Freezer(context, this.#waker, (flow) => this.#handback.begin(flow, this.#now));
@@ -135,6 +138,7 @@ export class Engine {
       admission: this.#admission,
       freezer: this.#freezer,
       handback: this.#handback,
+      drainer: this.#drainer,
       counters: memory.counters,
       events: this.#events,
       pacerOf: context.pacerOf,
@@ -147,8 +151,10 @@ export class Engine {
       budget: context.budget,
       synthesizer,
       freezer: this.#freezer,
+      drainer: this.#drainer,
       events: this.#events,
       counters: memory.counters,
+      isSettling: () => this.#settler.isPending,
       onLinkVerdict: (link, now) => this.#settler.onVerdict(link, now),
       onScopesChanged: (now) => this.#settler.settleAll(now),
       onEnded: (flow, now) => this.#settler.endHandback(flow, now),
@@ -173,9 +179,8 @@ export class Engine {
     counters[COUNTER.bytes]! += length;
     this.#now = now;
     const disposition = this.#dispatch(offset, length, now);
-    if (disposition === FORWARD) counters[COUNTER.forwarded]! += 1;
-    else if (disposition === DROP) counters[COUNTER.dropped]! += 1;
-    else counters[COUNTER.consumed]! += 1;
+    const { forwarded, dropped, consumed } = COUNTER;
+    counters[disposition === FORWARD ? forwarded : disposition === DROP ? dropped : consumed]! += 1;
     return disposition;
   }
 
@@ -212,9 +217,9 @@ export class Engine {
   }
 
   #isTrusted(packet: Packet): boolean {
-    if (isTrusted(packet)) return true;
-    this.#counters[COUNTER.unsound]! += 1;
-    return false;
+    const trusted = isTrusted(packet);
+    if (!trusted) this.#counters[COUNTER.unsound]! += 1;
+    return trusted;
   }
 
   /** The hot path: the link works, the gateway is a wire that takes notes. */
@@ -239,14 +244,13 @@ export class Engine {
     }
     const pacer = this.#pacers[sender.port + 1]!;
     if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
-    if ((packet.flags & RST) !== 0) this.#onReset(flow, direction, packet);
-    return FORWARD;
+    if ((packet.flags & RST) !== 0) this.#onReset(flow, sender, packet);
+    return !this.#drainer.isActive || this.#drainer.onPacket(flow, direction, packet, now) ? FORWARD : CONSUME;
   }
 
-  #onReset(flow: Flow, direction: 0 | 1, packet: Packet): void {
-    const sender = flow.halves[direction];
-    const receiver = flow.halves[direction === 0 ? 1 : 0];
-    if (isExactReset(receiver, packet) || (sender.sndKnown && packet.seq === sender.sndNxt)) flow.phase = CLOSING;
+  #onReset(flow: Flow, sender: Half, packet: Packet): void {
+    const isExact = isExactReset(flow.halves[sender === flow.halves[0] ? 1 : 0], packet);
+    if (isExact || (sender.sndKnown && packet.seq === sender.sndNxt)) flow.phase = CLOSING;
   }
 
   /** Every other phase, by the table. */
@@ -279,7 +283,7 @@ export class Engine {
     switch (action) {
       case phases.ACT_FORWARD:
         if (packet.payloadLength > 0 && flow.phase !== CLOSING) this.#arena.retain(flow.halves[direction], packet, now);
-        if ((packet.flags & RST) !== 0) this.#onReset(flow, direction, packet);
+        if ((packet.flags & RST) !== 0) this.#onReset(flow, flow.halves[direction], packet);
         return FORWARD;
       case phases.ACT_PARK:
         this.#holder.park(flow, packet);
@@ -367,9 +371,8 @@ export class Engine {
     this.#now = now;
     if (this.#settler.isPending) this.#settler.settleSome(now);
     this.#operator.onTimeout(now);
-    for (let flow = this.#timers.due(now); flow !== null; flow = this.#timers.due(now)) {
+    for (let flow = this.#timers.due(now); flow !== null; flow = this.#timers.due(now))
       this.#freezer.onTimer(flow, now);
-    }
     if (this.#handback.deadline <= now) this.#handback.run(now);
     if (this.#sweepAt <= now) {
       this.#admission.sweep(Math.ceil(this.#table.span / SWEEP_PARTS), now);

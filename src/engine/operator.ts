@@ -7,15 +7,18 @@ import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING, PHASE_NAMES } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { CustodyBudget } from '../freeze/custody.ts';
+import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import type { Synthesizer } from '../freeze/synthesis.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import { matchesPrefix } from '../link/routes.ts';
-import type { Scope, ScopeList } from '../link/scope.ts';
-import { formatAddressBytes, formatPrefix, parseAddress, parsePrefix } from '../wire/address.ts';
+import { type Scope, ScopeList } from '../link/scope.ts';
+import { formatAddressBytes } from '../wire/address.ts';
 import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector } from './commands.ts';
 import type { EventQueue } from './event-queue.ts';
+import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
+import { labelOf, targetOf } from './selector.ts';
 
 export interface OperatorParts {
   readonly table: FlowTable;
@@ -26,24 +29,23 @@ export interface OperatorParts {
   readonly freezer: Freezer;
   readonly events: EventQueue;
   readonly counters: Float64Array;
+  readonly drainer: Drainer;
+  /** Whether flows still wait for being brought in line with a verdict. */
+  isSettling(): boolean;
   onLinkVerdict(link: Link, now: Micros): void;
   onScopesChanged(now: Micros): void;
   /** A flow in handback ends now. */
   onEnded(flow: Flow, now: Micros): void;
 }
 
-interface Target {
-  readonly family: 4 | 6;
-  readonly words: Int32Array;
-  readonly prefixLength: number;
-}
-
 export class Operator {
   readonly #parts: OperatorParts;
   /** Links frozen by command for a limited time. */
   readonly #timedLinks = new Map<Link, Micros>();
-  /** When a timed command ends. */
-  deadline: Micros = NEVER;
+  /** Freezes that were announced, by label. */
+  readonly #plans = new Map<string, Plan>();
+  /** When a timed command ends, or a lead. */
+  #deadline: Micros = NEVER;
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
@@ -64,9 +66,22 @@ export class Operator {
     }
   }
 
-  /** Releases commands whose time is over. */
+  get deadline(): Micros {
+    return Math.min(this.#deadline, this.#parts.drainer.deadline);
+  }
+
+  /** Releases commands whose time is over, and freezes what was announced. */
   onTimeout(now: Micros): void {
-    if (this.deadline > now) return;
+    this.#parts.drainer.run(now);
+    for (const [label, plan] of this.#plans) {
+      if (plan.at > now) continue;
+      this.#plans.delete(label);
+      const reply = this.#freeze(plan.selector, plan.duration, 0, now);
+      if (reply.kind === 'refused') this.#parts.drainer.cancel(plan);
+      else this.#parts.drainer.end(plan);
+    }
+    if (this.#parts.drainer.isActive && !this.#parts.isSettling()) this.#parts.drainer.settled();
+    if (this.#deadline > now) return;
     if (this.#parts.scopes.expire(now)) this.#parts.onScopesChanged(now);
     for (const [link, until] of this.#timedLinks) {
       if (until > now) continue;
@@ -77,7 +92,8 @@ export class Operator {
   }
 
   #setDeadline(): void {
-    this.deadline = Math.min(this.#parts.scopes.nextExpiry(), ...this.#timedLinks.values());
+    this.#deadline = Math.min(this.#parts.scopes.nextExpiry(), ...this.#timedLinks.values());
+    for (const plan of this.#plans.values()) this.#deadline = Math.min(this.#deadline, plan.at);
   }
 
   #verdict(link: Link | null, now: Micros): void {
@@ -93,8 +109,14 @@ export class Operator {
   }
 
   #freeze(selector: Selector, duration: Micros, lead: Micros, now: Micros): Reply {
-    if (lead > 0) {
-      return refused('LEAD_UNSUPPORTED', 'a planned freeze with a lead time is not available', 'freeze without --lead');
+    if (lead > 0) return this.#plan(selector, duration, lead, now);
+    const announced = this.#plans.get(labelOf(selector));
+    if (announced !== undefined) {
+      // Sooner than announced: the same freeze, with what has drained so far.
+      this.#plans.delete(labelOf(selector));
+      const reply = this.#freeze(selector, duration, 0, now);
+      this.#parts.drainer.end(announced);
+      return reply;
     }
     const until = now + duration;
     if (selector.kind === 'link' || selector.kind === 'all') {
@@ -118,7 +140,57 @@ export class Operator {
     return this.#done(`${scope.label} held by command ${untilText(duration)}`);
   }
 
+  /** The freeze comes after `lead`; until then the flows drain (freeze/drain.ts). */
+  #plan(selector: Selector, duration: Micros, lead: Micros, now: Micros): Reply {
+    const label = labelOf(selector);
+    if (lead > LEAD_MAX) return refused('LEAD_TOO_LONG', `a lead of ${lead / 1e6} s is too long`, 'give at most 60 s');
+    if (this.#plans.size >= LEADS_MAX && !this.#plans.has(label)) {
+      return refused('TOO_MANY_LEADS', 'too many planned freezes are under way', 'wait for them, or resume some');
+    }
+    const lostMaskOf = this.#concerned(selector, now);
+    if (typeof lostMaskOf !== 'function') return lostMaskOf;
+    const earlier = this.#plans.get(label);
+    const plan: Plan = { selector, duration, at: now + lead, lostMaskOf };
+    this.#plans.set(label, plan);
+    const flows = this.#parts.drainer.begin(plan);
+    if (earlier !== undefined) this.#parts.drainer.end(earlier);
+    this.#setDeadline();
+    const message = `${label} will be held by command in ${lead / 1e6} s, ${untilText(duration)}`;
+    this.#parts.events.push({ at: now, name: 'freeze-planned', message, figures: { flows, micros: lead } });
+    return { kind: 'done', flows, message };
+  }
+
+  /** Which endpoints of a flow a freeze would put out of reach. */
+  #concerned(selector: Selector, now: Micros): ((flow: Flow) => number) | Reply {
+    if (selector.kind === 'link' || selector.kind === 'all') {
+      const ports = this.#linksOf(selector)?.map((link) => link.port);
+      if (ports === undefined) return unknownLink(selector);
+      return ({ halves }) => (ports.includes(halves[0].port) ? 1 : 0) | (ports.includes(halves[1].port) ? 2 : 0);
+    }
+    const scope = this.#scopeOf(selector, now);
+    if ('kind' in scope) return scope;
+    const list = new ScopeList();
+    list.add(scope);
+    const { keys } = this.#parts.table;
+    const covers = (flow: Flow, half: 0 | 1): boolean =>
+      list.covers(flow.family, keys, flow.index * KEY_WORDS + 4 * half, flow.index, flow.generation, half);
+    return (flow) => (covers(flow, 0) ? 1 : 0) | (covers(flow, 1) ? 2 : 0);
+  }
+
+  /** Takes back what was announced for the selector; both ends get their windows again. */
+  #cancelPlans(selector: Selector): boolean {
+    let found = false;
+    for (const [label, plan] of this.#plans) {
+      if (selector.kind !== 'all' && label !== labelOf(selector)) continue;
+      found = true;
+      this.#plans.delete(label);
+      this.#parts.drainer.cancel(plan);
+    }
+    return found;
+  }
+
   #resume(selector: Selector, now: Micros): Reply {
+    const wasPlanned = this.#cancelPlans(selector);
     if (selector.kind === 'link' || selector.kind === 'all') {
       const links = this.#linksOf(selector);
       if (links === null) return unknownLink(selector);
@@ -131,7 +203,7 @@ export class Operator {
       const still = links.filter((link) => link.isLost).map((link) => `${link.name} (${link.reason})`);
       return this.#done(still.length === 0 ? 'resumed' : `released, but still lost: ${still.join(', ')}`);
     }
-    if (!this.#parts.scopes.remove(labelOf(selector))) {
+    if (!this.#parts.scopes.remove(labelOf(selector)) && !wasPlanned) {
       return refused('NOT_FROZEN', `${labelOf(selector)} is not frozen by command`, 'see "tcpfreeze flows --frozen"');
     }
     this.#parts.onScopesChanged(now);
@@ -310,39 +382,4 @@ function badAddress(label: string): Reply {
     `${label} is not an address or prefix`,
     'give an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/8',
   );
-}
-
-function labelOf(selector: Selector): string {
-  switch (selector.kind) {
-    case 'link':
-      return selector.name;
-    // As parsed, so that every spelling of an address is the same scope.
-    case 'host': {
-      const address = parseAddress(selector.address);
-      return address === undefined ? selector.address : formatAddressBytes(address);
-    }
-    case 'prefix': {
-      const prefix = parsePrefix(selector.prefix);
-      return prefix === undefined ? selector.prefix : formatPrefix(prefix);
-    }
-    case 'flow':
-      return `flow ${selector.id}`;
-    case 'all':
-      return 'everything';
-  }
-}
-
-function targetOf(selector: Selector): Target | null {
-  const text = selector.kind === 'host' ? selector.address : selector.kind === 'prefix' ? selector.prefix : '';
-  const prefix = selector.kind === 'prefix' ? parsePrefix(text) : undefined;
-  const address = prefix?.address ?? parseAddress(text);
-  if (address === undefined) return null;
-  const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
-  const words = new Int32Array(4);
-  for (let i = 0; i < address.byteLength / 4; i++) words[i] = view.getInt32(4 * i);
-  return {
-    family: address.byteLength === 4 ? 4 : 6,
-    words,
-    prefixLength: prefix?.prefixLength ?? address.byteLength * 8,
-  };
 }

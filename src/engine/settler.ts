@@ -7,6 +7,7 @@ import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
+import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Handback } from '../freeze/handback.ts';
 import type { Pacer } from '../freeze/pacer.ts';
@@ -22,6 +23,7 @@ export interface SettlerParts {
   readonly admission: Admission;
   readonly freezer: Freezer;
   readonly handback: Handback;
+  readonly drainer: Drainer;
   readonly counters: Float64Array;
   readonly events: EventQueue;
   pacerOf(port: number): Pacer;
@@ -109,7 +111,10 @@ export class Settler {
         this.#parts.freezer.freeze(flow, flow.near, now);
       }
     } else if (flow.phase === FLOWING || flow.phase === OPENING) {
-      if (flow.frozen === null) this.#parts.freezer.freeze(flow, mask === 1 ? 1 : 0, now);
+      if (flow.frozen !== null) return;
+      const near = mask === 1 ? 1 : 0;
+      flow.frozen = this.#parts.drainer.take(flow, near);
+      this.#parts.freezer.freeze(flow, near, now);
     } else if (flow.phase !== FROZEN) flow.near = mask === 1 ? 1 : 0;
   }
 

@@ -18,13 +18,13 @@ import { seqDiff, seqGe } from '../wire/seq.ts';
 import type { Frozen } from './frozen.ts';
 
 /** With fewer segments in flight there is no congestion window worth keeping. */
-const MIN_SEGMENTS = 4;
+export const MIN_SEGMENTS = 4;
 /**
  * Segments kept back for the dribble; the others are acknowledged at once. Acknowledging hundreds together with the
  * opening window would let CUBIC, whose clock ran on during the outage, grow beyond what the path takes (measured: 645 ->
  * 771 after 5 s, then 76 losses).
  */
-const KEPT_SEGMENTS = 48;
+export const KEPT_SEGMENTS = 48;
 /** Shortest interval; below that a sender's timer granularity protects it anyway. */
 const INTERVAL_MIN: Micros = 4_000;
 /** Linux's largest RTO (TCP_RTO_MAX) with a margin. */
@@ -47,6 +47,14 @@ export function beginDribble(frozen: Frozen, una: number, segment: number, srtt:
   }
   const kept = Math.min(KEPT_SEGMENTS, Math.floor(seqDiff(end, una) / segment) - 1);
   frozen.shown = (end - kept * segment) | 0;
+  startDribble(frozen, srtt, now);
+}
+
+/**
+ * Sets `dribbleAt` for the first segment after those that have just been shown.
+ * @param srtt smoothed round trip seen at the gateway
+ */
+export function startDribble(frozen: Frozen, srtt: Micros, now: Micros): void {
   frozen.modelSrtt = srtt * CAUTION;
   frozen.flightSentAt = now - srtt;
   schedule(frozen, now);
