@@ -81,6 +81,17 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   let result = 0;
   if (!isPlausibleData(sender, receiver, packet)) return IMPLAUSIBLE;
   if ((flags & RST) !== 0) return 0;
+  // RFC 5961 5.2: an ACK older than the largest window is as implausible as one of the future.
+  if ((flags & ACK) !== 0 && sender.rcvKnown && !flow.adopted) {
+    const oldest = Math.max(seqDiff(sender.rightEdge, sender.rcvNxt), 65_535);
+    if (seqDiff(sender.rcvNxt, packet.ack) > oldest) return IMPLAUSIBLE;
+  }
+  // What lies before the receiver's window is dropped by it (RFC 9293 3.10.7.4) and leaves no mark: keepalives, probes and
+  // late retransmissions, and whatever somebody off-path made up with a sequence number long past.
+  if (receiver.rcvKnown && seqLt((seq + segLength) | 0, receiver.rcvNxt)) {
+    flow.lastSeenAt = now;
+    return 0;
+  }
   // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4).
   if ((flags & ACK) !== 0) {
     if (receiver.sndKnown && seqGt(packet.ack, receiver.sndNxt)) {
@@ -108,7 +119,8 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
     const size = packet.gsoSize > 0 ? Math.min(packet.gsoSize, packet.payloadLength) : packet.payloadLength;
     if (size > sender.segmentSize) sender.segmentSize = size;
   }
-  if ((flags & FIN) !== 0 && !sender.finSent) {
+  // A FIN is the last thing sent; one that is followed by data already seen was never sent.
+  if ((flags & FIN) !== 0 && !sender.finSent && end === sender.sndNxt) {
     sender.finSent = true;
     sender.finSeq = (end - 1) | 0;
   }

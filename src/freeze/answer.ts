@@ -13,7 +13,8 @@ export function frozenWindow(flow: Flow, frozen: Frozen, ack: number): number {
   const peer = flow.halves[flow.near === 0 ? 1 : 0];
   // While bytes before the end of what was sent are missing, a closed window would bring one segment per RTO (Linux
   // retransmits nothing else beyond it); an open one lets the sender recover at the speed of the surviving side.
-  if (frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0) return 0;
+  if (frozen.lastResort || frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0)
+    return 0;
   return Math.min(0xffff, Math.max(0, seqDiff(peer.rightEdge, seqMax(ack, frozen.custody.end))) >>> peer.rcvWndShift);
 }
 

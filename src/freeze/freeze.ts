@@ -207,6 +207,7 @@ export class Freezer {
       if (frozen.giveUpAt <= now) {
         frozen.giveUpAt = NEVER;
         frozen.denied = false;
+        frozen.lastResort = true;
         frozen.refreshAt = now + REFRESH;
         this.#context.counters[COUNTER.zeroWindowAcks]! += 1;
         sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal);

@@ -23,6 +23,8 @@ export class Frozen implements Attachment {
   head: Uint8Array | null = null;
   /** The near endpoint has reset the connection; it is passed on after custody. */
   nearReset = false;
+  /** The window stays shut although bytes in flight are missing: the alternative is that the sender gives up. */
+  lastResort = false;
   /** When the next unsolicited ACK is due. */
   refreshAt: Micros = NEVER;
   /** Denied flows: when a closed window becomes the lesser evil. */
