@@ -1,0 +1,39 @@
+# Three images from one file:
+#   gateway   tcpfreeze itself: Node.js, the compiled program, ip and nft. Needs NET_ADMIN, NET_RAW and /dev/net/tun.
+#   endpoint  client, server and link of docker-compose.yml: nginx, curl, ip, tc, nft.
+#   build     compiles; nothing of it but the result goes further.
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /opt/tcpfreeze
+COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
+COPY src ./src
+# `npm ci` compiles, too (the prepare script); afterwards only what runs is kept.
+RUN npm ci --no-audit --no-fund \
+ && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+ && find dist -name '*.map' -delete -o -name '*.d.ts' -delete
+
+FROM debian:bookworm-slim AS endpoint
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl iproute2 iputils-ping nftables nginx procps \
+ && rm -rf /var/lib/apt/lists/*
+COPY docker /opt/docker
+EXPOSE 8080
+CMD ["/opt/docker/client.sh"]
+
+FROM debian:bookworm-slim AS gateway
+# netbase: /etc/protocols, without which ip does not know the word tcp.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends iproute2 netbase nftables \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build /usr/local/bin/node /usr/local/bin/node
+COPY --from=build /opt/tcpfreeze/package.json /opt/tcpfreeze/package.json
+COPY --from=build /opt/tcpfreeze/node_modules /opt/tcpfreeze/node_modules
+COPY --from=build /opt/tcpfreeze/dist /opt/tcpfreeze/dist
+COPY LICENSE /opt/tcpfreeze/
+COPY docker /opt/docker
+RUN chmod 755 /opt/tcpfreeze/dist/cli.js && ln -s /opt/tcpfreeze/dist/cli.js /usr/local/bin/tcpfreeze && mkdir -p /run/tcpfreeze
+# Root, because a container gives other users no ambient capabilities, and ip and nft inherit theirs only as such
+# (capabilities(7)). docker-compose.yml drops all but two of root's.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["/opt/docker/healthy.sh"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/docker/gateway.sh"]

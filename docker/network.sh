@@ -1,0 +1,74 @@
+# Sourced by the entry scripts: interfaces by address, routes, the rate of the link. Safe to call again and again.
+#
+# The engine names interfaces as it likes, and differently after `docker network disconnect` and `connect`; what is
+# constant is the address. So:
+#   NAMES   "ADDRESS=NAME ..."            the interface with this address gets this name
+#   ROUTES  "PREFIX=NEXTHOP ..."          routes, put back when an interface returns; `default` is a prefix, too
+#   SHAPE   "NAME=MBITS ..."              outgoing rate of an interface, in Mb/s
+#   DELAY   milliseconds of one-way delay on shaped interfaces, where the kernel has netem
+
+say() { echo "$(date +%H:%M:%S) $*"; }
+
+interface_of() { ip -o -4 address show | awk -v want="$1/" 'index($4, want) == 1 { print $2; exit }'; }
+
+apply_names() {
+  for pair in ${NAMES:-}; do
+    current=$(interface_of "${pair%%=*}")
+    [ -n "$current" ] && [ "$current" != "${pair#*=}" ] || continue
+    # Only an interface that is down can be renamed; its address stays.
+    ip link set dev "$current" down &&
+      ip link set dev "$current" name "${pair#*=}" &&
+      ip link set dev "${pair#*=}" up &&
+      say "${pair%%=*} is on $current, named ${pair#*=} from now on"
+  done
+}
+
+apply_routes() {
+  for pair in ${ROUTES:-}; do
+    [ -n "$(ip -4 route show exact "${pair%%=*}" via "${pair#*=}")" ] && continue
+    # Fails while the interface towards the next hop is down; the next change of an interface brings another attempt.
+    ip -4 route replace "${pair%%=*}" via "${pair#*=}" 2>/dev/null || true
+  done
+}
+
+apply_shape() {
+  for pair in ${SHAPE:-}; do
+    dev=${pair%%=*} rate=${pair#*=}
+    [ -d "/sys/class/net/$dev" ] || continue
+    case $(tc qdisc show dev "$dev" root) in *"qdisc tbf"* | *"qdisc netem"*) continue ;; esac
+    if tc qdisc replace dev "$dev" root netem delay "${DELAY:-20}ms" rate "${rate}mbit" limit 400 2>/dev/null; then
+      say "$dev: $rate Mb/s, ${DELAY:-20} ms (netem)"
+    elif tc qdisc replace dev "$dev" root tbf rate "${rate}mbit" burst 32kb latency 60ms 2>/dev/null; then
+      say "$dev: $rate Mb/s (tbf; this kernel has no netem, so the delay is that of the queue, 60 ms at most)"
+    else
+      say "$dev: no rate limit, this kernel has neither netem nor tbf; transfers are over in a moment"
+    fi
+  done
+}
+
+apply_network() {
+  apply_names
+  apply_shape
+  apply_routes
+}
+
+# Once now, and then whenever an interface or an address changes.
+keep_network() {
+  apply_network
+  ip -o monitor link address | while read -r _; do apply_network; done
+}
+
+# Waits until every interface of NAMES is there. Fails after 15 s, and says which address is missing.
+await_names() {
+  for pair in ${NAMES:-}; do
+    tries=0
+    until ip -o -4 address show dev "${pair#*=}" 2>/dev/null | grep -q " ${pair%%=*}/"; do
+      tries=$((tries + 1))
+      if [ "$tries" -gt 150 ]; then
+        echo "no interface of this container has the address ${pair%%=*}: give it that address in its network (ipv4_address)" >&2
+        exit 1
+      fi
+      sleep 0.1
+    done
+  done
+}
