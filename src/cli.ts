@@ -8,7 +8,8 @@ import { TcpfreezeError } from './base/errors.ts';
 import { act, events, flows, status } from './cli/ask.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
-import { durationOption, interfacesOption } from './cli/options.ts';
+import { durationOption, interfacesOption, prefixesOption } from './cli/options.ts';
+import { replay } from './cli/replay.ts';
 import { run } from './cli/run.ts';
 import { packageVersion } from './control/version.ts';
 import { LOG_LEVELS } from './policy/policy.ts';
@@ -84,6 +85,20 @@ controlOption(program.command('abort').description('end connections now: RST to 
       command.error('error: name what to end: --flow ID or --host IP');
     return act('abort', flags);
   });
+
+program
+  .command('replay')
+  .description('run a capture through the gateway, offline: what it would have sent')
+  .argument('<capture>', 'pcap or pcapng file')
+  .option('--script <file>', 'link events: lines such as "+12.5 lose wan0", "+40 restore host 10.0.0.7"')
+  .option('--out <file>', 'write what the gateway would have sent, with comments (pcapng)')
+  .option('--lan <prefixes>', 'what is LAN (default: private addresses, else who opens)', prefixesOption)
+  .addOption(
+    new Option('--speed <speed>', 'recorded time, or as fast as it goes').choices(['fast', 'real']).default('fast'),
+  )
+  .option('--list', 'print a line for every packet that was made, changed or held')
+  .addOption(new Option(...JSON_OPTION).conflicts('list'))
+  .action(replay);
 
 program
   .command('doctor')

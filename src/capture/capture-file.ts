@@ -1,0 +1,56 @@
+/** The packets of a capture file, whatever its format. */
+import { closeSync, openSync, readSync } from 'node:fs';
+import { TcpfreezeError } from '../base/errors.ts';
+import { ByteSource } from './byte-source.ts';
+import type { CapturedPacket } from './capture.ts';
+import { isPcapMagic, readPcap } from './pcap-reader.ts';
+import { isPcapngMagic, readPcapng } from './pcapng-reader.ts';
+
+/**
+ * The packets of a capture, whatever its format.
+ * @throws TcpfreezeError CAPTURE_UNKNOWN (neither pcap nor pcapng), CAPTURE_DAMAGED
+ */
+export function* readCapture(source: ByteSource): Generator<CapturedPacket, void, undefined> {
+  const magic = source.peek(4);
+  if (magic === null) {
+    const message = `not a capture file: it has ${source.available} bytes`;
+    throw new TcpfreezeError('CAPTURE_UNKNOWN', message, 'give a pcap or pcapng file');
+  }
+  if (isPcapngMagic(magic)) yield* readPcapng(source);
+  else if (isPcapMagic(magic)) yield* readPcap(source);
+  else {
+    const text = [...magic].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    const message = `not a capture file: it begins with ${text} at byte 0`;
+    throw new TcpfreezeError('CAPTURE_UNKNOWN', message, 'give a pcap or pcapng file');
+  }
+}
+
+/**
+ * The packets of a capture file; the file is closed when the iteration ends, however it ends.
+ * @throws TcpfreezeError CAPTURE_UNREADABLE, and those of `readCapture`
+ */
+export function* readCaptureFile(path: string): Generator<CapturedPacket, void, undefined> {
+  const unreadable = (error: unknown): TcpfreezeError => {
+    const why = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    return new TcpfreezeError('CAPTURE_UNREADABLE', `cannot read ${path} (${why})`, 'check name and permissions');
+  };
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch (error) {
+    throw unreadable(error);
+  }
+  try {
+    yield* readCapture(
+      new ByteSource((target) => {
+        try {
+          return readSync(fd, target);
+        } catch (error) {
+          throw unreadable(error);
+        }
+      }),
+    );
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Classic pcap (draft-ietf-opsawg-pcap). Files with microseconds, in both byte orders, are read by `pcap-parser`; those with
+ * nanoseconds, which it refuses, here. It believes every length and every ending, so both are checked around it
+ * (native-notes/pcap-parser.md has what was measured).
+ */
+import { EventEmitter } from 'node:events';
+import { type PcapGlobalHeader, type PcapPacketHeader, parse } from 'pcap-parser';
+import type { ByteSource } from './byte-source.ts';
+import { type CapturedPacket, type CaptureInterface, damaged, FRAME_MAX } from './capture.ts';
+
+const FILE_HEADER = 24;
+const RECORD_HEADER = 16;
+const MAGIC_MICROS = 0xa1b2_c3d4;
+const MAGIC_NANOS = 0xa1b2_3c4d;
+const NANOS_PER_SECOND = 1_000_000_000;
+
+function magicOf(bytes: Uint8Array, little: boolean): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, little);
+}
+
+export function isPcapMagic(bytes: Uint8Array): boolean {
+  return [true, false].some((little) => [MAGIC_MICROS, MAGIC_NANOS].includes(magicOf(bytes, little)));
+}
+
+/** @throws TcpfreezeError CAPTURE_DAMAGED with the byte offset */
+export function* readPcap(source: ByteSource): Generator<CapturedPacket, void, undefined> {
+  const header = source.peek(FILE_HEADER);
+  if (header === null) throw damaged(0, `a file header of ${source.available} bytes`);
+  const little = [MAGIC_MICROS, MAGIC_NANOS].includes(magicOf(header, true));
+  const major = source.view.getUint16(source.at + 4, little);
+  if (major !== 2) throw damaged(4, `version ${major} of pcap is not known`);
+  if (magicOf(header, little) === MAGIC_MICROS) yield* byParser(source);
+  else yield* byOurselves(source, little);
+}
+
+function interfaceOf(linkType: number, snapLength: number): CaptureInterface {
+  // The upper bits of the field tell the length of a frame check sequence.
+  return { linkType: linkType & 0xffff, snapLength, name: '' };
+}
+
+function checkLength(kept: number, offset: number): void {
+  if (kept > FRAME_MAX) throw damaged(offset, `a frame of ${kept} bytes`);
+}
+
+/** A clock that was written with too large a fraction is carried over, as libpcap's readers do. */
+function timed(seconds: number, nanos: number): { readonly seconds: number; readonly nanos: number } {
+  const carry = Math.floor(nanos / NANOS_PER_SECOND);
+  return { seconds: seconds + carry, nanos: nanos - carry * NANOS_PER_SECOND };
+}
+
+/** A stream as pcap-parser wants it, whose chunks are handed to it one by one. */
+class Feed extends EventEmitter {
+  pause(): void {}
+  resume(): void {}
+}
+
+function* byParser(source: ByteSource): Generator<CapturedPacket, void, undefined> {
+  const feed = new Feed();
+  const parser = parse(feed);
+  let where: CaptureInterface | undefined;
+  let offset = FILE_HEADER;
+  let ready: CapturedPacket[] = [];
+  parser.on('globalHeader', ({ linkLayerType, snapshotLength }: PcapGlobalHeader) => {
+    where = interfaceOf(linkLayerType, snapshotLength);
+  });
+  // Before the body is awaited: a length of 4 GiB would be waited for, and everything kept until then.
+  parser.on('packetHeader', ({ capturedLength }: PcapPacketHeader) => checkLength(capturedLength, offset));
+  parser.on('packet', ({ header, data }: { readonly header: PcapPacketHeader; readonly data: Buffer }) => {
+    ready.push({
+      ...timed(header.timestampSeconds, header.timestampMicroseconds * 1_000),
+      hasTime: true,
+      interface: where!,
+      bytes: data,
+      originalLength: header.originalLength,
+      offset,
+      comment: null,
+    });
+    offset += RECORD_HEADER + header.capturedLength;
+  });
+  parser.on('error', (error: Error) => {
+    throw damaged(0, error.message);
+  });
+  for (let chunk = source.takeSome(); chunk !== null; chunk = source.takeSome()) {
+    // A copy: the parser keeps slices of what it is given.
+    feed.emit('data', Buffer.from(chunk));
+    yield* ready;
+    ready = [];
+  }
+  if (offset !== source.offset) throw damaged(offset, `a record of which ${source.offset - offset} bytes are there`);
+}
+
+function* byOurselves(source: ByteSource, little: boolean): Generator<CapturedPacket, void, undefined> {
+  source.take(FILE_HEADER);
+  const head = source.at;
+  const where = interfaceOf(source.view.getUint32(head + 20, little), source.view.getUint32(head + 16, little));
+  for (;;) {
+    const offset = source.offset;
+    if (source.peek(RECORD_HEADER) === null) {
+      if (source.available === 0) return;
+      throw damaged(offset, `a record of which ${source.available} bytes are there`);
+    }
+    const kept = source.view.getUint32(source.at + 8, little);
+    checkLength(kept, offset);
+    if (source.take(RECORD_HEADER + kept) === null)
+      throw damaged(offset, `a record of which ${source.available} bytes are there`);
+    const { view, at } = source;
+    yield {
+      ...timed(view.getUint32(at, little), view.getUint32(at + 4, little)),
+      hasTime: true,
+      interface: where,
+      bytes: new Uint8Array(view.buffer, at + RECORD_HEADER, kept),
+      originalLength: view.getUint32(at + 12, little),
+      offset,
+      comment: null,
+    };
+  }
+}
