@@ -195,6 +195,8 @@ describe('both sides lost', () => {
     c.rig.link(LAN, true);
     c.tick(60_000);
     expectPacket(c.seen()[0], toNear, ack(1 + 2 * SEGMENT), window(0));
+    expect(c.rig.flow.phase).toBe('frozen');
+    expect(c.rig.counter('thaws')).toBe(0);
   });
 });
 

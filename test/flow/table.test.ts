@@ -38,17 +38,20 @@ const pairs: fc.Arbitrary<Pair> = fc.constantFrom<4 | 6>(4, 6).chain((family) =>
 
 describe('flow table', () => {
   it('agrees with a Map under any schedule of creations, look-ups and removals, in both directions', () => {
+    // Steps choose from a few pairs, so that the same one is met, removed and made again.
+    const pool = fc.array(pairs, { minLength: 30, maxLength: 30 });
     const step = fc.record({
-      pair: pairs,
+      which: fc.nat(29),
       action: fc.constantFrom('create', 'create', 'find', 'remove'),
       back: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 120 }), fc.constantFrom(1, 7, 24), (steps, capacity) => {
+      fc.property(pool, fc.array(step, { maxLength: 120 }), fc.constantFrom(1, 7, 24), (known, steps, capacity) => {
         const table = new FlowTable(capacity, KEY);
         const twin = new Map<string, { flow: Flow; from: string }>();
         const fromOf = (pair: Pair): string => `${pair.src.join('.')}:${pair.srcPort}`;
-        for (const { pair, action, back } of steps) {
+        for (const { which, action, back } of steps) {
+          const pair = known[which]!;
           const seen = back ? reversed(pair) : pair;
           const expected = twin.get(nameOf(pair));
           const found = table.find(packetOf(seen));

@@ -14,28 +14,29 @@ function held(custody: Custody): number[] {
 
 describe('custody', () => {
   it('is a queue of bytes, whatever is appended and acknowledged', () => {
-    const step = fc.record({ add: fc.array(fc.nat(255), { maxLength: 3_000 }), ack: fc.nat(4_000), fin: fc.nat(9) });
+    // Mostly a little is released and more appended, so that the memory grows with its start moved.
+    const step = fc.record({ add: fc.nat(3_000), share: fc.constantFrom(0, 0.1, 0.4, 0.9, 1), salt: fc.nat(255) });
+    const schedule = fc.array(step, { minLength: 1, maxLength: 30 });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 30 }), fc.integer({ min: -2_000, max: 5 }), (steps, base) => {
+      fc.property(schedule, fc.integer({ min: -2_000, max: 5 }), fc.boolean(), (steps, base, fin) => {
         const budget = new CustodyBudget(1e6, 1e6);
         const custody = new Custody(budget, base);
         let twin: number[] = [];
         let at = base;
-        for (const { add, ack, fin } of steps) {
-          if (!custody.fin) {
-            fill(custody, add);
-            twin.push(...add);
-            if (fin === 0) custody.fin = true;
-          }
+        steps.forEach(({ add, share, salt }, i) => {
+          const bytes = Array.from({ length: add }, (_, n) => (n * 7 + salt) & 0xff);
+          fill(custody, bytes);
+          twin.push(...bytes);
+          custody.fin = fin && i === steps.length - 1;
           expect(custody.end).toBe((at + twin.length + (custody.fin ? 1 : 0)) | 0);
-          const covered = Math.min(ack, twin.length);
+          const covered = Math.floor(twin.length * share);
           custody.release((at + covered) | 0);
           twin = twin.slice(covered);
           at = (at + covered) | 0;
           expect([custody.base, custody.length, custody.dataEnd]).toEqual([at, twin.length, (at + twin.length) | 0]);
-          expect(held(custody)).toEqual(twin);
+          expect(Buffer.compare(Buffer.from(held(custody)), Buffer.from(twin))).toBe(0);
           expect(budget.used).toBe(twin.length);
-        }
+        });
         expect(custody.discard()).toBe(twin.length);
         expect([budget.used, custody.isEmpty]).toEqual([0, true]);
       }),

@@ -128,6 +128,23 @@ describe('knock', () => {
   });
 });
 
+describe('selective acknowledgement', () => {
+  it('of what was never replayed (it got through before the loss) keeps it from being sent', () => {
+    const replay = new Replay(0, SEGMENT, 0, 40_000, 40_000, 0, 0, 0);
+    const sent = burst(replay, 0, 40_000, false, 64_000, 0);
+    replay.scoreboard.add(12_000, 20_000);
+    let acked = sent.length * SEGMENT;
+    for (let now = 10_000; now < 200_000 && acked < 40_000; now += 10_000) {
+      replay.onAck(acked >= 12_000 && acked < 20_000 ? 20_000 : acked, false, 10_000, now);
+      for (const { from, length } of burst(replay, 0, 40_000, false, 90_000, now)) {
+        expect(from + length <= 12_000 || from >= 20_000).toBe(true);
+        acked = Math.max(acked, from + length);
+      }
+    }
+    expect(acked).toBe(40_000);
+  });
+});
+
 describe('pacer of a link', () => {
   it('spreads packets at the measured rate and forgives one tick of lateness, not more', () => {
     const pacer = new Pacer();
