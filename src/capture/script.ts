@@ -23,7 +23,7 @@ export interface ScriptEvent {
 /** A script is written by hand; a larger file is another file. */
 export const SCRIPT_MAX_BYTES = 1 << 20;
 
-const LINE = /^\+(\d{1,9}(?:\.\d{1,6})?)\s+(lose|restore)\s+(?:(host|prefix)\s+)?(\S+)$/;
+const LINE = /^\+(\d{1,6}(?:\.\d{1,6})?)\s+(lose|restore)\s+(?:(host|prefix)\s+)?(\S+)$/;
 
 function wrong(line: number, what: string): TcpfreezeError {
   const remedy = 'write lines such as "+12.5 lose wan0" or "+40 restore host 10.0.0.7"';

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import fc from 'fast-check';
@@ -6,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { TcpfreezeError } from '../../src/base/errors.ts';
 import { block, join, numbers, pcap, readAll } from './files.ts';
 import { CAPTURES } from './replayed.ts';
+import { hasTshark, tsharkFields } from './tshark.ts';
 
 const frame = Uint8Array.of(1, 2, 3, 4, 5);
 const MICROS = 0xa1b2_c3d4;
@@ -189,19 +189,15 @@ describe('captures of others', () => {
   );
 
   // An independent reader. Files without time stamps, and with several sections, are left to the test above.
-  test('lengths and times are those that tshark reads', () => {
+  test.skipIf(!hasTshark)('lengths and times are those that tshark reads', () => {
     for (const name of files.filter((one) => !one.startsWith('pcapng/'))) {
       const path = joinPath(CAPTURES, 'shared', name);
-      const fields = ['frame.time_epoch', 'frame.cap_len', 'frame.len'].flatMap((field) => ['-e', field]);
-      const lines = execFileSync('tshark', ['-n', '-r', path, '-T', 'fields', ...fields], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
+      const lines = tsharkFields(path, ['frame.time_epoch', 'frame.cap_len', 'frame.len']);
       const ours = readAll(readFileSync(path)).map(
         ({ seconds, nanos, bytes, originalLength }) =>
           `${seconds}.${String(nanos).padStart(9, '0')}\t${bytes.length}\t${originalLength}`,
       );
-      expect(ours, name).toEqual(lines.trim().split('\n'));
+      expect(ours, name).toEqual(lines);
     }
   });
 
