@@ -1,6 +1,11 @@
-/** When a story may begin: the transfers run at the link's rate, and nobody is recovering from a loss. */
+/**
+ * When a story may begin: the transfers run at the link's rate, nobody is recovering from a loss, and nobody is about to cause one. A
+ * loss-based sender fills the queue until it overflows; cut at that moment, it would lose segments after the outage as it would
+ * have without one, and the story would tell of its congestion control.
+ */
 import type { LinkSettings } from './link-handle.ts';
 import type { SocketSampler } from './sampler.ts';
+import type { SocketReading } from './ss.ts';
 import type { Flow } from './traffic-handle.ts';
 import { until } from './wait.ts';
 
@@ -11,6 +16,10 @@ const FEW = 2;
 /** The steady state is there within seconds after the least time, or it is a matter of minutes. */
 const PATIENCE_MILLIS = 12_000;
 const LOOK_MILLIS = 250;
+/** Share of what link and queue hold together that the senders of a direction may have under way. */
+const FILLED = 0.9;
+/** Bytes of a full frame on the link. */
+const FRAME_BYTES = 1514;
 /** The rate is judged over this long: that is what recovery is compared with afterwards (recovery.ts). */
 const WINDOW_MILLIS = 2_000;
 
@@ -44,15 +53,29 @@ export async function warmUp(
     if (!fast || !whole || performance.now() < notBefore) return false;
     if (bulk.length > FEW) return true;
     const readings = await sampler.take();
-    return bulk.every((flow) => {
-      const reading = readings.get(flow.name);
-      return reading !== undefined && reading.lost + reading.sacked + reading.retransmitsNow === 0;
-    });
+    return bulk.every(({ name }) => isCalm(readings.get(name))) && hasRoom(bulk, readings, link);
   };
   await until(steady, {
     what: 'transfers at the rate of the link',
     timeoutMillis: leastMillis + PATIENCE_MILLIS,
     everyMillis: LOOK_MILLIS,
+  });
+}
+
+function isCalm(reading: SocketReading | undefined): boolean {
+  return reading !== undefined && reading.lost + reading.sacked + reading.retransmitsNow === 0;
+}
+
+function hasRoom(bulk: readonly Flow[], readings: ReadonlyMap<string, SocketReading>, link: LinkSettings): boolean {
+  const onTheWire = (link.rateBps * 2 * link.delayMillis) / 8000 / FRAME_BYTES;
+  return (['host', 'server'] as const).every((sender) => {
+    const windows = bulk
+      .filter((flow) => flow.senderRole === sender)
+      .map(({ name }) => readings.get(name))
+      // BBR sizes its window by a model of the path, beyond what it sends; it does not wait for the queue to overflow.
+      .map((reading) => (reading === undefined || reading.congestion === 'bbr' ? 0 : reading.cwnd));
+    const room = link.rateBps === 0 ? Number.POSITIVE_INFINITY : onTheWire + link.queuePackets;
+    return windows.reduce((sum, window) => sum + window, 0) <= FILLED * room;
   });
 }
 
