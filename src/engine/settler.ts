@@ -97,8 +97,10 @@ export class Settler {
     const mask = this.#parts.admission.lostMaskOf(flow);
     const was = flow.lostMask;
     flow.lostMask = mask;
-    if (flow.phase === FROZEN && (mask & (2 - flow.near)) === 0) this.#parts.freezer.thaw(flow, now);
-    else if (flow.phase === OPENING && was !== 0 && mask === 0) this.#parts.freezer.thaw(flow, now);
+    const isBack = flow.phase === FROZEN && (mask & (2 - flow.near)) === 0;
+    if (isBack || (flow.phase === OPENING && was !== 0 && mask === 0)) {
+      this.#parts.freezer.thaw(flow, now, this.#parts.drainer.thawWindow(flow, now));
+    }
     if (mask === 0) {
       if (flow.phase === FLOWING && flow.frozen !== null) this.#parts.freezer.release(flow);
       return;

@@ -19,6 +19,7 @@ import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 import type { FreezeContext } from './context.ts';
 import { Custody } from './custody.ts';
 import { dribble, endDribble, KEPT_SEGMENTS, MIN_SEGMENTS, startDribble } from './dribble.ts';
+import { Easer } from './easing.ts';
 import { Frozen } from './frozen.ts';
 
 /** Both ends of the flow lie beyond the planned loss; nobody is left to be held. */
@@ -53,16 +54,22 @@ export class Drainer {
   readonly #context: FreezeContext;
   readonly #leads = new Set<Lead>();
   readonly #drains = new Map<Flow, Drain>();
-  /** When `run` has something to do. */
-  deadline: Micros = NEVER;
+  readonly #easer: Easer;
+  #showAt: Micros = NEVER;
 
   constructor(context: FreezeContext) {
     this.#context = context;
+    this.#easer = new Easer(context);
+  }
+
+  /** When `run` has something to do. */
+  get deadline(): Micros {
+    return Math.min(this.#showAt, this.#easer.deadline);
   }
 
   /** Whether packets have to be shown to `onPacket`. */
   get isActive(): boolean {
-    return this.#leads.size > 0 || this.#drains.size > 0;
+    return this.#leads.size > 0 || this.#drains.size > 0 || this.#easer.isActive;
   }
 
   /**
@@ -90,8 +97,8 @@ export class Drainer {
       if (this.#leads.size > 0 && this.#maskOf(flow) !== 0) continue;
       this.#drains.delete(flow);
       if (!this.#isDraining(flow, drain)) continue;
-      this.#tell(flow, drain.near, flow.halves[drain.near === 0 ? 1 : 0].rcvNxt, false, null);
-      this.#tell(flow, drain.near === 0 ? 1 : 0, flow.halves[drain.near].rcvNxt, false, null);
+      this.#tell(flow, 0, flow.halves[1].rcvNxt, false, null);
+      this.#tell(flow, 1, flow.halves[0].rcvNxt, false, null);
     }
   }
 
@@ -99,7 +106,7 @@ export class Drainer {
   settled(): void {
     if (this.#leads.size > 0) return;
     this.#drains.clear();
-    this.deadline = NEVER;
+    this.#showAt = NEVER;
   }
 
   /**
@@ -116,7 +123,13 @@ export class Drainer {
     if (!this.#isDraining(flow, drain) || drain.near !== near || !drain.isKeeping) return null;
     frozen.custody.base = una;
     frozen.dribbleAt = NEVER;
+    frozen.drained = true;
     return frozen;
+  }
+
+  /** The flow is about to be thawed. @returns raw window to offer its near endpoint */
+  thawWindow(flow: Flow, now: Micros): number {
+    return this.#easer.begin(flow, now);
   }
 
   /**
@@ -125,6 +138,7 @@ export class Drainer {
    */
   onPacket(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): boolean {
     if ((packet.flags & (ACK | SYN | RST)) !== ACK || flow.phase !== FLOWING) return true;
+    this.#easer.onPacket(flow, direction, packet);
     const drain = this.#drainOf(flow);
     if (drain === null) return true;
     setWindow(packet, 0);
@@ -145,7 +159,7 @@ export class Drainer {
       drain.isKeeping = true;
       drain.tsEcr = packet.tsEcr;
       startDribble(frozen, endpoint.srtt, now);
-      this.deadline = Math.min(this.deadline, frozen.dribbleAt);
+      this.#showAt = Math.min(this.#showAt, frozen.dribbleAt);
     }
     const isNew = seqGt(limit, frozen.shown);
     frozen.shown = limit;
@@ -154,9 +168,10 @@ export class Drainer {
     return true;
   }
 
-  /** Shows what is due of the acknowledgements that are kept back. */
+  /** Shows what is due of the acknowledgements that are kept back, and opens windows that are being eased open. */
   run(now: Micros): void {
-    if (this.deadline > now) return;
+    this.#easer.run(now);
+    if (this.#showAt > now) return;
     let next = NEVER;
     for (const [flow, drain] of this.#drains) {
       const { frozen } = drain;
@@ -168,7 +183,7 @@ export class Drainer {
       if (frozen.dribbleAt <= now) this.#show(flow, drain, now);
       next = Math.min(next, frozen.dribbleAt);
     }
-    this.deadline = next;
+    this.#showAt = next;
   }
 
   #show(flow: Flow, drain: Drain, now: Micros): void {

@@ -131,8 +131,11 @@ export class Freezer {
     this.#context.reschedule(flow);
   }
 
-  /** The loss is over: give the flow back (theory of operation 5). */
-  thaw(flow: Flow, now: Micros): void {
+  /**
+   * The loss is over: give the flow back (theory of operation 5).
+   * @param window raw window to offer where nothing is in custody: the far peer's last genuine one, or part of it (easing.ts)
+   */
+  thaw(flow: Flow, now: Micros, window: number): void {
     const frozen = flow.frozen as Frozen | null;
     if (frozen === null) return;
     const { counters, synthesizer } = this.#context;
@@ -161,8 +164,8 @@ export class Freezer {
           // The sender may be in a back-off of its own.
           synthesizer.unreachable(flow, near, peer.rcvNxt, endpoint.rcvNxt);
         } else if (!frozen.mute) {
-          // The far peer's last genuine window; when that was 0 it was its own doing, and stays.
-          synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, peer.rcvWnd, endpoint.tsVal);
+          // A window that the far peer had closed itself stays closed.
+          synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, window, endpoint.tsVal);
         }
       }
       flow.frozen = null;
@@ -171,6 +174,7 @@ export class Freezer {
       flow.phase = HANDBACK;
       frozen.refreshAt = NEVER;
       frozen.offeredEdge = custody.end;
+      frozen.allowedEdge = custody.end;
       const mss = peer.mss > 0 ? peer.mss : DEFAULT_MSS[flow.family];
       const mssPayload = mss - (endpoint.timestamps ? TIMESTAMPS_LENGTH : 0);
       const segment = Math.max(1, endpoint.segmentSize > 0 ? Math.min(endpoint.segmentSize, mssPayload) : mssPayload);

@@ -17,6 +17,8 @@ export class Frozen implements Attachment {
    * writing into the void.
    */
   mute = false;
+  /** A lead came before the freeze, and part of what has arrived is shown late (freeze/drain.ts). */
+  drained = false;
   /** An ACK that advanced was sent since the loss, so that every stack has accepted the closed window. */
   advanced = false;
   /** Newest copy of the near endpoint's head segment, virtio-net header included (denied flows). */
@@ -45,6 +47,8 @@ export class Frozen implements Attachment {
   flightTsVal = 0;
   /** Right edge of the window last offered to the near endpoint during handback. */
   offeredEdge = 0;
+  /** Right edge that may be offered as soon as the pace allows. */
+  allowedEdge = 0;
 
   constructor(custody: Custody, inFlight: number) {
     this.custody = custody;
