@@ -192,12 +192,12 @@ describe('pace', () => {
   });
 
   it('of all flows of a link together is what the link delivered, also when each had it to itself before', () => {
-    const rig = new Rig();
+    const rig = new Rig({ arenaBytes: 4 << 20 });
     const flows = [40_001, 40_002, 40_003].map((port) => new Conversation(rig, PLAIN, port).open());
     for (const c of flows) {
-      for (let i = 0; i < 150; i++) {
+      for (let i = 0; i < 250; i++) {
         c.fromNear({ payload: stream(c.near.nxt, SEGMENT) });
-        if (i >= 30) c.acknowledge('far', c.near.nxt - 30 * SEGMENT);
+        if (i >= 60) c.acknowledge('far', c.near.nxt - 60 * SEGMENT);
         rig.advance(1_000);
       }
     }
@@ -205,7 +205,7 @@ describe('pace', () => {
     rig.advance(5e6);
     flows[0]!.restore();
     rig.advance(40_000);
-    for (const c of flows) c.acknowledge('far', c.near.nxt - 29 * SEGMENT);
+    for (const c of flows) c.acknowledge('far', c.near.nxt - 59 * SEGMENT);
     rig.take();
     rig.advance(25_000);
     const bytes = rig.take().reduce((sum, { bytes: packet }) => sum + (packet.length > 200 ? packet.length : 0), 0);

@@ -145,6 +145,22 @@ describe('flow table', () => {
     table.sweep(1_000, () => expect.fail('nothing is left'));
   });
 
+  it('forgets a connection of a host with itself, whichever port is the lower', () => {
+    for (const [srcPort, dstPort] of [
+      [3, 9],
+      [9, 3],
+      [0x8000, 0x7fff],
+    ] as const) {
+      const table = new FlowTable(4, KEY);
+      const sketch = { src: [7], dst: [7], srcPort, dstPort };
+      const flow = table.create(packetOf(sketch), 0)!;
+      expect(table.find(packetOf({ ...sketch, srcPort: dstPort, dstPort: srcPort }))).toBe(flow);
+      expect(table.direction).toBe(1);
+      table.remove(flow);
+      expect([table.size, table.find(packetOf(sketch))]).toEqual([0, null]);
+    }
+  });
+
   it('an IPv4 flow and an IPv6 flow of the same words are two', () => {
     const table = new FlowTable(4, KEY);
     const ports = { srcPort: 1, dstPort: 2 };

@@ -47,6 +47,17 @@ describe('outbox', () => {
     );
   });
 
+  it('does not reach into the oldest packet after it has wrapped, not even by a few bytes', () => {
+    const outbox = new Outbox(new ArrayBuffer(256));
+    for (let i = 0; i < 2; i++) outbox.commit(outbox.reserve(104), 104);
+    outbox.take();
+    const at = outbox.reserve(96);
+    expect(at).toBe(0);
+    outbox.commit(at, 96);
+    // Eight bytes are left before the packet that waits at 104.
+    expect([outbox.reserve(9), outbox.reserve(16)]).toEqual([-1, -1]);
+  });
+
   it('a reservation that comes to nothing costs nothing for good', () => {
     const outbox = new Outbox(new ArrayBuffer(256));
     for (let i = 0; i < 50; i++) {
