@@ -17,12 +17,12 @@ export class ByteSource {
     this.#read = read;
   }
 
-  /** Bytes that are in memory and not yet taken; after a `peek` that failed, all that the file has left. */
+  /** Bytes that are in memory and not yet taken; after a `has` that failed, all that the file has left. */
   get available(): number {
     return this.#to - this.#from;
   }
 
-  /** Over the whole window; `at` says where the bytes of the last `peek` or `take` begin. */
+  /** Over the whole window; `at` says where the bytes of the last `has` or `take` begin. */
   get view(): DataView {
     return this.#view;
   }
@@ -30,28 +30,27 @@ export class ByteSource {
   at = 0;
 
   /**
-   * The next `count` bytes without taking them; null when the file ends before. Valid until the next call.
-   * The caller bounds `count`: the window grows to it.
+   * Whether the next `count` bytes are there; `at` says where in `view` they begin, until the next call. The caller bounds
+   * `count`: the window grows to it.
    */
-  peek(count: number): Uint8Array | null {
-    if (this.#to - this.#from < count && !this.#fill(count)) return null;
+  has(count: number): boolean {
+    if (this.#to - this.#from < count && !this.#fill(count)) return false;
     this.at = this.#from;
-    return this.#buffer.subarray(this.#from, this.#from + count);
+    return true;
   }
 
-  /** As `peek`, and moves on. */
-  take(count: number): Uint8Array | null {
-    const bytes = this.peek(count);
-    if (bytes !== null) {
-      this.#from += count;
-      this.offset += count;
-    }
-    return bytes;
+  /** As `has`, and moves on behind them when they are there. */
+  take(count: number): boolean {
+    if (!this.has(count)) return false;
+    this.#from += count;
+    this.offset += count;
+    return true;
   }
 
   /** Whatever comes next, at least one byte; null at the end. */
   takeSome(): Uint8Array | null {
-    return this.peek(1) === null ? null : this.take(this.#to - this.#from);
+    const count = this.has(1) ? this.#to - this.#from : 0;
+    return this.take(count) && count > 0 ? new Uint8Array(this.#view.buffer, this.at, count) : null;
   }
 
   #fill(count: number): boolean {

@@ -11,11 +11,11 @@ import { isPcapngMagic, readPcapng } from './pcapng-reader.ts';
  * @throws TcpfreezeError CAPTURE_UNKNOWN (neither pcap nor pcapng), CAPTURE_DAMAGED
  */
 export function* readCapture(source: ByteSource): Generator<CapturedPacket, void, undefined> {
-  const magic = source.peek(4);
-  if (magic === null) {
+  if (!source.has(4)) {
     const message = `not a capture file: it has ${source.available} bytes`;
     throw new TcpfreezeError('CAPTURE_UNKNOWN', message, 'give a pcap or pcapng file');
   }
+  const magic = new Uint8Array(source.view.buffer, source.at, 4).slice();
   if (isPcapngMagic(magic)) yield* readPcapng(source);
   else if (isPcapMagic(magic)) yield* readPcap(source);
   else {

@@ -24,8 +24,8 @@ export function isPcapMagic(bytes: Uint8Array): boolean {
 
 /** @throws TcpfreezeError CAPTURE_DAMAGED with the byte offset */
 export function* readPcap(source: ByteSource): Generator<CapturedPacket, void, undefined> {
-  const header = source.peek(FILE_HEADER);
-  if (header === null) throw damaged(0, `a file header of ${source.available} bytes`);
+  if (!source.has(FILE_HEADER)) throw damaged(0, `a file header of ${source.available} bytes`);
+  const header = new Uint8Array(source.view.buffer, source.at, 4).slice();
   const little = [MAGIC_MICROS, MAGIC_NANOS].includes(magicOf(header, true));
   const major = source.view.getUint16(source.at + 4, little);
   if (major !== 2) throw damaged(4, `version ${major} of pcap is not known`);
@@ -42,10 +42,9 @@ function checkLength(kept: number, offset: number): void {
   if (kept > FRAME_MAX) throw damaged(offset, `a frame of ${kept} bytes`);
 }
 
-/** A clock that was written with too large a fraction is carried over, as libpcap's readers do. */
-function timed(seconds: number, nanos: number): { readonly seconds: number; readonly nanos: number } {
-  const carry = Math.floor(nanos / NANOS_PER_SECOND);
-  return { seconds: seconds + carry, nanos: nanos - carry * NANOS_PER_SECOND };
+/** Whole seconds in a fraction that was written too large; readers of libpcap carry them over, too. */
+function carryOf(nanos: number): number {
+  return nanos < NANOS_PER_SECOND ? 0 : Math.floor(nanos / NANOS_PER_SECOND);
 }
 
 /** A stream as pcap-parser wants it, whose chunks are handed to it one by one. */
@@ -66,8 +65,11 @@ function* byParser(source: ByteSource): Generator<CapturedPacket, void, undefine
   // Before the body is awaited: a length of 4 GiB would be waited for, and everything kept until then.
   parser.on('packetHeader', ({ capturedLength }: PcapPacketHeader) => checkLength(capturedLength, offset));
   parser.on('packet', ({ header, data }: { readonly header: PcapPacketHeader; readonly data: Buffer }) => {
+    const nanos = header.timestampMicroseconds * 1_000;
+    const carry = carryOf(nanos);
     ready.push({
-      ...timed(header.timestampSeconds, header.timestampMicroseconds * 1_000),
+      seconds: header.timestampSeconds + carry,
+      nanos: nanos - carry * NANOS_PER_SECOND,
       hasTime: true,
       interface: where!,
       bytes: data,
@@ -95,17 +97,20 @@ function* byOurselves(source: ByteSource, little: boolean): Generator<CapturedPa
   const where = interfaceOf(source.view.getUint32(head + 20, little), source.view.getUint32(head + 16, little));
   for (;;) {
     const offset = source.offset;
-    if (source.peek(RECORD_HEADER) === null) {
+    if (!source.has(RECORD_HEADER)) {
       if (source.available === 0) return;
       throw damaged(offset, `a record of which ${source.available} bytes are there`);
     }
     const kept = source.view.getUint32(source.at + 8, little);
     checkLength(kept, offset);
-    if (source.take(RECORD_HEADER + kept) === null)
+    if (!source.take(RECORD_HEADER + kept))
       throw damaged(offset, `a record of which ${source.available} bytes are there`);
     const { view, at } = source;
+    const nanos = view.getUint32(at + 4, little);
+    const carry = carryOf(nanos);
     yield {
-      ...timed(view.getUint32(at, little), view.getUint32(at + 4, little)),
+      seconds: view.getUint32(at, little) + carry,
+      nanos: nanos - carry * NANOS_PER_SECOND,
       hasTime: true,
       interface: where,
       bytes: new Uint8Array(view.buffer, at + RECORD_HEADER, kept),

@@ -59,8 +59,7 @@ export function* readPcapng(source: ByteSource): Generator<CapturedPacket, void,
   let interfaces: Described[] = [];
   for (;;) {
     const offset = source.offset;
-    const head = source.peek(BLOCK_OVERHEAD);
-    if (head === null) {
+    if (!source.has(BLOCK_OVERHEAD)) {
       if (source.available === 0) return;
       throw damaged(offset, `${source.available} bytes are no block`);
     }
@@ -97,8 +96,7 @@ function takeBlock(source: ByteSource, offset: number, little: boolean): Block {
   const length = source.view.getUint32(source.at + 4, little);
   if (length < BLOCK_OVERHEAD || length % 4 !== 0) throw damaged(offset + 4, `a block of ${length} bytes`);
   if (length > BLOCK_MAX) throw damaged(offset + 4, `a block of ${length} bytes, more than ${BLOCK_MAX}`);
-  if (source.take(length) === null)
-    throw damaged(offset, `a block of ${length} bytes, of which ${source.available} are there`);
+  if (!source.take(length)) throw damaged(offset, `a block of ${length} bytes, of which ${source.available} are there`);
   const { view, at } = source;
   const again = view.getUint32(at + length - 4, little);
   if (again !== length) throw damaged(offset + length - 4, `a block of ${length} bytes ends as one of ${again} bytes`);

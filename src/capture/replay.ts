@@ -36,7 +36,7 @@ export interface ReplayAction {
   /** From the first packet on. */
   readonly at: Micros;
   /** Nanoseconds since 1970. */
-  readonly time: bigint;
+  time(): bigint;
   /** Link that it leaves by, or (held) came in by; MADE. */
   readonly interface: number;
   readonly direction: number;
@@ -103,6 +103,7 @@ export class Replay {
   readonly #lostSides: [boolean, boolean] = [false, false];
   #lostPrefixes: Prefix[] = [];
   #nextEvent = 0;
+  #snapshot: readonly FlowSnapshot[] | null = null;
   /** Time of the last step; the engine's time never decreases. */
   #now: Micros = 0;
   readonly #moved = (name: CounterName): number => this.counters[COUNTER[name]]! - this.#before[COUNTER[name]]!;
@@ -161,6 +162,7 @@ export class Replay {
   }
 
   #mark(): void {
+    this.#snapshot = null;
     this.#before.set(this.counters);
   }
 
@@ -280,12 +282,10 @@ export class Replay {
   #drain(trigger: Trigger, now: Micros): void {
     const engine = this.#engine;
     const packet = this.#madePacket;
-    let flows: readonly FlowSnapshot[] | null = null;
     for (let length = engine.pollTransmit(); length > 0; length = engine.pollTransmit()) {
-      flows ??= this.#flows(now);
       const at = engine.transmitOffset;
       packet.parse(at, length, 0);
-      const [flow, isToOriginator] = this.record.find(flows, packet);
+      const [flow, isToOriginator] = this.record.find(this.#settled(now), packet);
       const toNear = this.record.nearOf(flow) === (isToOriginator ? 'originator' : 'responder');
       const comment = this.#narrator.made(packet, flow, toNear, trigger, this.#moved, now);
       this.record.packets.made++;
@@ -303,7 +303,13 @@ export class Replay {
 
   #flowOf(packet: Packet, now: Micros): Concerned {
     if (packet.tcpAt < 0) return null;
-    return this.record.find(this.#flows(now), packet)[0];
+    return this.record.find(this.#settled(now), packet)[0];
+  }
+
+  /** The flows as they are after this step; asked for once. */
+  #settled(now: Micros): readonly FlowSnapshot[] {
+    this.#snapshot ??= this.#flows(now);
+    return this.#snapshot;
   }
 
   #flows(now: Micros): readonly FlowSnapshot[] {
@@ -323,7 +329,7 @@ export class Replay {
     this.#options.sink.packet({
       kind,
       at,
-      time: this.clock.toNanos(at),
+      time: () => this.clock.toNanos(at),
       interface: interfaceIndex,
       direction,
       bytes,

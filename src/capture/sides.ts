@@ -35,7 +35,10 @@ const SERVICE_PORTS = 1_024;
 
 export class Sides {
   readonly #prefixes: readonly Prefix[];
-  readonly #known = new Map<string, Side>();
+  /** By the address itself (IPv4) or its text (IPv6). */
+  readonly #known = new Map<number | string, Side>();
+  /** Addresses found to be LAN, as text, in the order of their appearance. */
+  readonly #lan: string[] = [];
   readonly #scratch4 = new Uint8Array(4);
   readonly #scratch16 = new Uint8Array(16);
   /** Decisions that rest on who opened the connection, or seems to have. */
@@ -61,20 +64,21 @@ export class Sides {
    */
   learn(packet: Packet): readonly RouteEvent[] {
     if (this.#prefixes.length > 0) return [];
-    const src = this.#text(packet, packet.srcAt);
-    const dst = this.#text(packet, packet.dstAt);
+    const src = this.#key(packet, packet.srcAt);
+    const dst = this.#key(packet, packet.dstAt);
     if (this.#known.has(src) && this.#known.has(dst)) return [];
     if (this.#known.size + 2 > MAX_ADDRESSES) return [];
     const isSrcLan = this.#isSourceLan(packet, this.#known.get(src), this.#known.get(dst));
     const routes: RouteEvent[] = [];
-    for (const [text, at, isLan] of [
+    for (const [key, at, isLan] of [
       [src, packet.srcAt, isSrcLan],
       [dst, packet.dstAt, !isSrcLan],
     ] as const) {
-      if (this.#known.has(text)) continue;
-      this.#known.set(text, isLan ? LAN : WAN);
+      if (this.#known.has(key)) continue;
+      this.#known.set(key, isLan ? LAN : WAN);
       if (isLan) {
         const address = packet.bytes.slice(at, at + (packet.family === 4 ? 4 : 16));
+        this.#lan.push(formatAddressBytes(address));
         routes.push(route({ family: packet.family, address, prefixLength: address.length * 8 }, LAN));
       }
     }
@@ -97,7 +101,7 @@ export class Sides {
 
   /** The side that the address at `at` lies on. */
   of(packet: Packet, at: number): Side {
-    if (this.#prefixes.length === 0) return this.#known.get(this.#text(packet, at)) ?? WAN;
+    if (this.#prefixes.length === 0) return this.#known.get(this.#key(packet, at)) ?? WAN;
     const address = this.#address(packet, at);
     return this.#prefixes.some((prefix) => prefixContains(prefix, address)) ? LAN : WAN;
   }
@@ -107,7 +111,7 @@ export class Sides {
     const names =
       this.#prefixes.length > 0
         ? this.#prefixes.map((prefix) => `${formatAddressBytes(prefix.address)}/${prefix.prefixLength}`)
-        : [...this.#known].filter(([, side]) => side === LAN).map(([text]) => text);
+        : this.#lan;
     const rest = names.length - most;
     return `${names.slice(0, most).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
   }
@@ -118,8 +122,8 @@ export class Sides {
     return scratch;
   }
 
-  #text(packet: Packet, at: number): string {
-    return formatAddressBytes(this.#address(packet, at));
+  #key(packet: Packet, at: number): number | string {
+    return packet.family === 4 ? packet.view.getInt32(at) : formatAddressBytes(this.#address(packet, at));
   }
 }
 

@@ -52,7 +52,7 @@ async function run(
   const sink: ReplaySink = {
     packet(action: ReplayAction): void {
       trace?.packet(action);
-      writer?.packet(action);
+      writer?.packet({ ...action, time: action.time() });
     },
     event: (at, message) => trace?.event(at, message),
   };

@@ -32,8 +32,9 @@ export function listed(): Listed[] {
   return [...plain, ...replays];
 }
 
-export interface Copied extends Omit<ReplayAction, 'describe'> {
+export interface Copied extends Omit<ReplayAction, 'describe' | 'time'> {
   readonly line: string;
+  readonly time: bigint;
 }
 
 export interface Replayed {
@@ -52,9 +53,10 @@ export function replayFile(path: string, script: readonly ScriptEvent[] = [], la
     sink: {
       packet: (action) => {
         trace.packet(action);
-        const { kind, at, time, interface: where, direction, originalLength, comment } = action;
+        const { kind, at, interface: where, direction, originalLength, comment } = action;
         const bytes = action.bytes.slice();
         const line = action.describe();
+        const time = action.time();
         actions.push({ kind, at, time, interface: where, direction, originalLength, comment, bytes, line });
       },
       event: (at, message) => trace.event(at, message),
