@@ -16,6 +16,7 @@ import { followRecovery, playOutages, reporter } from './outage.ts';
 import { judgeRecovery, type Recovery } from './recovery.ts';
 import { type RouterState, residueOf, routerState } from './residue.ts';
 import { resetsSent, SocketSampler } from './sampler.ts';
+import type { SocketReading } from './ss.ts';
 import type { FlowResult, Scene, StoryOptions, StoryResult } from './story.ts';
 import { addTimelines, type Timeline } from './timeline.ts';
 import { assertLabPossible, Lab } from './topology.ts';
@@ -107,7 +108,7 @@ async function play(
   const sampler = new SocketSampler(lab, flows);
 
   await options.onStage?.('warm', scene);
-  const before = await sampler.take();
+  const { before, cwnd } = await lookBefore(sampler, options.congestion === 'bbr' ? BBR_READINGS : 1);
   const wake = options.turns === undefined ? async () => {} : turn.begin;
   const outage = await playOutages(options, scene, sampler, wake, turn.end);
   await options.onStage?.('restored', scene);
@@ -140,6 +141,7 @@ async function play(
       before: first,
       frozen: outage.frozen.get(flow.name),
       after: last,
+      cwndBefore: cwnd.get(flow.name),
       retransmissions: first && last && last.retransmitsTotal - first.retransmitsTotal,
       retransmissionsSinceFreeze: ordered && last && last.retransmitsTotal - ordered.retransmitsTotal,
       echoMillis: echoes[index] === undefined ? undefined : (echoes[index] - restoredAt) / 1000,
@@ -160,6 +162,27 @@ async function play(
     status,
     counters: (await statusOf(gateway))?.counters,
   };
+}
+
+/**
+ * *Measured* on an undisturbed BBR transfer over the standard link: from one reading to the next, 0.2 s later, the window moves by 3 % in the
+ * quiet and by 25 % after a queue overflow.
+ */
+const BBR_READINGS = 5;
+const BETWEEN_READINGS_MILLIS = 200;
+
+/** @returns the last reading of each sender, and the lowest congestion window in all readings */
+async function lookBefore(
+  sampler: SocketSampler,
+  readings: number,
+): Promise<{ before: ReadonlyMap<string, SocketReading>; cwnd: ReadonlyMap<string, number> }> {
+  const cwnd = new Map<string, number>();
+  for (let count = 1; ; count++) {
+    const before = await sampler.take();
+    for (const [name, reading] of before) cwnd.set(name, Math.min(cwnd.get(name) ?? reading.cwnd, reading.cwnd));
+    if (count === readings) return { before, cwnd };
+    await sleep(BETWEEN_READINGS_MILLIS);
+  }
 }
 
 async function statusOf(gateway: LabGateway | undefined): Promise<StatusJson | undefined> {

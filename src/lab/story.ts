@@ -72,6 +72,11 @@ export interface FlowResult {
   readonly before: SocketReading | undefined;
   readonly frozen: SocketReading | undefined;
   readonly after: SocketReading | undefined;
+  /**
+   * What `after.cwnd` is to be compared with, segments: that of `before`; under BBR the lowest of the last second before the cut, because its
+   * window moves by itself.
+   */
+  readonly cwndBefore: number | undefined;
   /** Segments that the sender's kernel retransmitted between `before` and `after`. */
   readonly retransmissions: number | undefined;
   /** The same from the freeze by command on; undefined where none was given. */

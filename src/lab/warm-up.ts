@@ -53,7 +53,7 @@ export async function warmUp(
     if (!fast || !whole || performance.now() < notBefore) return false;
     if (bulk.length > FEW) return true;
     const readings = await sampler.take();
-    return bulk.every(({ name }) => isCalm(readings.get(name))) && hasRoom(bulk, readings, link);
+    return bulk.every(({ name }) => isCalm(readings.get(name))) && isFilled(bulk, readings, link);
   };
   await until(steady, {
     what: 'transfers at the rate of the link',
@@ -66,16 +66,19 @@ function isCalm(reading: SocketReading | undefined): boolean {
   return reading !== undefined && reading.lost + reading.sacked + reading.retransmitsNow === 0;
 }
 
-function hasRoom(bulk: readonly Flow[], readings: ReadonlyMap<string, SocketReading>, link: LinkSettings): boolean {
+/** The wire is full, and the queue is not about to overflow. */
+function isFilled(bulk: readonly Flow[], readings: ReadonlyMap<string, SocketReading>, link: LinkSettings): boolean {
+  if (link.rateBps === 0) return true;
   const onTheWire = (link.rateBps * 2 * link.delayMillis) / 8000 / FRAME_BYTES;
   return (['host', 'server'] as const).every((sender) => {
-    const windows = bulk
-      .filter((flow) => flow.senderRole === sender)
-      .map(({ name }) => readings.get(name))
-      // BBR sizes its window by a model of the path, beyond what it sends; it does not wait for the queue to overflow.
-      .map((reading) => (reading === undefined || reading.congestion === 'bbr' ? 0 : reading.cwnd));
-    const room = link.rateBps === 0 ? Number.POSITIVE_INFINITY : onTheWire + link.queuePackets;
-    return windows.reduce((sum, window) => sum + window, 0) <= FILLED * room;
+    const senders = bulk.filter((flow) => flow.senderRole === sender).map(({ name }) => readings.get(name)!);
+    if (senders.length === 0) return true;
+    // BBR drains the wire for 200 ms every 10 s; a cut at that moment would find nothing to freeze.
+    const underWay = senders.reduce((sum, reading) => sum + reading.unacked, 0);
+    // BBR sizes its window by a model of the path, beyond what it sends; it does not wait for the queue to overflow.
+    const lossBased = senders.filter((reading) => reading.congestion !== 'bbr');
+    const allowed = lossBased.reduce((sum, reading) => sum + reading.cwnd, 0);
+    return underWay >= SHARE * onTheWire && allowed <= FILLED * (onTheWire + link.queuePackets);
   });
 }
 

@@ -83,7 +83,7 @@ export function missedRecovery(result: StoryResult, goals: RecoveryGoals): strin
 }
 
 export interface SenderGoals {
-  /** Congestion window afterwards over that at the cut. */
+  /** Congestion window afterwards over that at the cut (of BBR: the lowest in the second before). */
   readonly cwndShare: number;
   /** Since the cut, or since the freeze was ordered where that came later. */
   readonly retransmissions: number;
@@ -91,10 +91,10 @@ export interface SenderGoals {
 
 /** What the sender of a story's only flow should have been spared. */
 export function missedSender(result: StoryResult, goals: SenderGoals): string[] {
-  const { before, after, retransmissions, retransmissionsSinceFreeze } = result.flows[0]!;
-  if (before === undefined || after === undefined) return ['no reading of the sender'];
+  const { cwndBefore, after, retransmissions, retransmissionsSinceFreeze } = result.flows[0]!;
+  if (cwndBefore === undefined || after === undefined) return ['no reading of the sender'];
   const misses: string[] = [];
-  if (after.cwnd < before.cwnd * goals.cwndShare) misses.push(`cwnd ${before.cwnd} -> ${after.cwnd}`);
+  if (after.cwnd < cwndBefore * goals.cwndShare) misses.push(`cwnd ${cwndBefore} -> ${after.cwnd}`);
   const counted = retransmissionsSinceFreeze ?? retransmissions ?? Number.NaN;
   if (!(counted <= goals.retransmissions)) misses.push(`${counted} retransmissions by the endpoint`);
   return misses;

@@ -16,6 +16,7 @@ function flow(part: Partial<FlowResult>): FlowResult {
     before: socket(300),
     frozen: undefined,
     after: socket(310),
+    cwndBefore: 300,
     retransmissions: 0,
     retransmissionsSinceFreeze: undefined,
     echoMillis: undefined,

@@ -28,6 +28,7 @@ export function flowResult(part: Partial<FlowResult>): FlowResult {
     frozen: undefined,
     after: socket(310),
     retransmissions: 0,
+    cwndBefore: undefined,
     retransmissionsSinceFreeze: undefined,
     echoMillis: undefined,
     ...part,
