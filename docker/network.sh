@@ -2,24 +2,36 @@
 #
 # The engine names interfaces as it likes, and differently after `docker network disconnect` and `connect`; what is
 # constant is the address. So:
-#   NAMES   "ADDRESS=NAME ..."            the interface with this address gets this name
+#   NAMES   "ADDRESS=NAME ..."            what has this address is found under this name
 #   ROUTES  "PREFIX=NEXTHOP ..."          routes, put back when an interface returns; `default` is a prefix, too
 #   SHAPE   "NAME=MBITS ..."              outgoing rate of an interface, in Mb/s
 #   DELAY   milliseconds of one-way delay on shaped interfaces, where the kernel has netem
 
 say() { echo "$(date +%H:%M:%S) $*"; }
 
-interface_of() { ip -o -4 address show | awk -v want="$1/" 'index($4, want) == 1 { print $2; exit }'; }
+# The interface with an address, other than the one that is to have it.
+interface_of() { ip -o -4 address show | awk -v want="$1/" -v but="$2" 'index($4, want) == 1 && $2 != but { print $2, $4; exit }'; }
 
+# The constant name is a bridge with the engine's interface as its only port, and has its address. Renaming that interface would
+# be simpler, but then the engine does not find it any more and `docker network disconnect` leaves it where it is
+# (measured with Docker Engine 20.10). A bridge without a port has no carrier: it is as if the cable had been pulled.
 apply_names() {
   for pair in ${NAMES:-}; do
-    current=$(interface_of "${pair%%=*}")
-    [ -n "$current" ] && [ "$current" != "${pair#*=}" ] || continue
-    # Only an interface that is down can be renamed; its address stays.
-    ip link set dev "$current" down &&
-      ip link set dev "$current" name "${pair#*=}" &&
-      ip link set dev "${pair#*=}" up &&
-      say "${pair%%=*} is on $current, named ${pair#*=} from now on"
+    name=${pair#*=}
+    if [ -d "/sys/class/net/$name" ] && [ -z "$(ls "/sys/class/net/$name/brif")" ]; then
+      # The engine refuses to bring an address back that is here already.
+      ip address flush dev "$name"
+    fi
+    found=$(interface_of "${pair%%=*}" "$name")
+    [ -n "$found" ] || continue
+    current=${found% *} address=${found#* }
+    ip address flush dev "$current"
+    if ! [ -d "/sys/class/net/$name" ]; then
+      # The port's own hardware address, for good: neighbours go on knowing it while there is no port.
+      ip link add name "$name" address "$(cat "/sys/class/net/$current/address")" type bridge
+      ip link set dev "$name" up
+    fi
+    ip link set dev "$current" master "$name" up && ip address add "$address" dev "$name" && say "${pair%%=*} came on $current: $name"
   done
 }
 

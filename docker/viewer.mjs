@@ -87,19 +87,20 @@ function look(now, status) {
 
 function begin(now, status, lost) {
   const counters = previous ?? status.counters;
-  outage = { link: lost.name, since: Date.parse(lost.since), rate: meter.best(now), counters };
+  outage = { link: lost.name, since: Date.parse(lost.since), rate: meter.best(now), counters, custody: 0 };
   say(`LOST      ${lost.name}: ${lost.reason}; ${megabits(outage.rate)} before`);
   lastLine = now - LINE_MILLIS + 500;
 }
 
 function during(now, status, lost) {
+  outage.custody = Math.max(outage.custody, status.custodyBytes);
   if (lost !== undefined) return;
   const link = status.links.find((one) => one.name === outage.link);
   outage.backAt = Date.parse(link.since);
   const grown = (name) => status.counters[name] - outage.counters[name];
   say(
     `RESTORED  ${outage.link} after ${seconds(outage.backAt - outage.since)}; during it ${grown('zeroWindowAcks')} zero-window ACKs, ` +
-      `${grown('custodyAcks')} custody ACKs (${bytes(grown('custodyBytesTaken'))}), ${grown('probesAnswered')} probes answered`,
+      `${grown('custodyAcks')} custody ACKs, ${bytes(outage.custody)} in custody, ${grown('probesAnswered')} probes answered`,
   );
   lastLine = now;
 }

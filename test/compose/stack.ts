@@ -1,0 +1,199 @@
+/**
+ * One profile of docker-compose.yml, brought up under a project name of its own and without its own transfers and cuts.
+ */
+import { createHash } from 'node:crypto';
+import type { StatusJson } from '../../src/control/api.ts';
+import { attempt, composeCommand, docker, type Outcome, succeed, until } from './engine.ts';
+
+export type Profile = 'router' | 'nat' | 'access';
+
+/** Where each profile loses its link: the gateway's interface, and the network and address behind it. */
+const LOST = {
+  router: { link: 'wan0', network: 'router-wan', address: '10.82.2.3', server: '10.82.3.2' },
+  nat: { link: 'wan0', network: 'nat-wan', address: '10.83.2.3', server: '10.83.2.2' },
+  access: { link: 'lan0', network: 'access-lan', address: '10.84.1.3', server: '10.84.2.2' },
+} as const;
+
+/** Congestion and loss state of the sending socket, as `ss -ti` words it. */
+export interface SenderState {
+  readonly cwnd: number;
+  readonly backoff: number;
+  /** Segments repeated since the connection began. */
+  readonly retransmitted: number;
+  /** Sent and not acknowledged, in segments. */
+  readonly unacked: number;
+}
+
+export class Stack {
+  readonly profile: Profile;
+  readonly project: string;
+  readonly plain: boolean;
+
+  constructor(profile: Profile, options: { readonly plain?: boolean } = {}) {
+    this.profile = profile;
+    this.plain = options.plain === true;
+    this.project = `tcpfreeze-test-${process.pid}-${profile}${this.plain ? '-plain' : ''}`;
+  }
+
+  get link(): string {
+    return LOST[this.profile].link;
+  }
+
+  compose(...args: string[]): Promise<string> {
+    const [program, all] = composeCommand('--project-name', this.project, '--profile', this.profile, ...args);
+    return succeed(program, all, {
+      TCPFREEZE_TRANSFERS: 'off',
+      TCPFREEZE_PLAIN: this.plain ? '1' : '',
+      // Debian's engine has the classic builder alone.
+      DOCKER_BUILDKIT: process.env.DOCKER_BUILDKIT ?? '0',
+    });
+  }
+
+  /** Everything but the service that cuts; returns when gateway and server are healthy. */
+  async up(): Promise<void> {
+    const roles = ['gateway', 'server', 'client', 'viewer', ...(this.profile === 'router' ? ['link'] : [])];
+    await this.compose('up', '-d', ...roles.map((role) => `${this.profile}-${role}`));
+    await until('the client reaches the server', 20, async () => {
+      const { exitCode } = await this.try('client', 'curl', '-sf', '-m', '1', `${this.#url}/alive`);
+      return exitCode === 0;
+    });
+  }
+
+  async down(): Promise<void> {
+    await this.compose('down', '--volumes', '--timeout', '5');
+  }
+
+  /** What the engine still has of this project. */
+  async remains(): Promise<string[]> {
+    const filter = ['--filter', `label=com.docker.compose.project=${this.project}`, '-q'];
+    const lists = [
+      docker('ps', '-a', ...filter),
+      docker('network', 'ls', ...filter),
+      docker('volume', 'ls', ...filter),
+    ];
+    return (await Promise.all(lists)).flatMap((text) => text.split('\n').filter((line) => line !== ''));
+  }
+
+  /** Id of the container of a service, running or not. */
+  async container(role: string): Promise<string> {
+    return (await this.compose('ps', '-q', `${this.profile}-${role}`)).trim();
+  }
+
+  async exec(role: string, ...command: string[]): Promise<string> {
+    return docker('exec', await this.container(role), ...command);
+  }
+
+  async try(role: string, ...command: string[]): Promise<Outcome> {
+    return attempt('docker', ['exec', await this.container(role), ...command]);
+  }
+
+  async status(): Promise<StatusJson> {
+    return JSON.parse(await this.exec('gateway', 'tcpfreeze', 'status', '--json')) as StatusJson;
+  }
+
+  /** Cuts the way a person would: the interface, inside the container. */
+  async linkDown(): Promise<void> {
+    await this.exec('gateway', 'ip', 'link', 'set', 'dev', this.link, 'down');
+  }
+
+  async linkUp(): Promise<void> {
+    await this.exec('gateway', 'ip', 'link', 'set', 'dev', this.link, 'up');
+  }
+
+  /** Takes the interface away altogether. */
+  async unplug(): Promise<void> {
+    await docker('network', 'disconnect', this.#network, await this.container('gateway'));
+  }
+
+  /** Another interface, with the same address. */
+  async plug(): Promise<void> {
+    await docker(
+      'network',
+      'connect',
+      '--ip',
+      LOST[this.profile].address,
+      this.#network,
+      await this.container('gateway'),
+    );
+  }
+
+  /** Starts a transfer of random bytes away from the endpoint that gets frozen, and returns when it is well under way. */
+  async transfer(mebibytes: number): Promise<Transfer> {
+    const sender = this.profile === 'access' ? 'server' : 'client';
+    const file = `/tmp/sent-${mebibytes}`;
+    const place = sender === 'client' ? file : '/srv/www/sent';
+    await this.exec(sender, 'sh', '-c', `head -c ${mebibytes}M /dev/urandom >${place} && chmod 644 ${place}`);
+    const sent = hashIn(await this.exec(sender, 'sha256sum', place));
+    const wanted = ['-sS', '-f', '-m', '150'];
+    const command =
+      sender === 'client'
+        ? ['curl', ...wanted, '-T', place, `${this.#url}/received`]
+        : ['curl', ...wanted, '-o', '/tmp/received', `${this.#url}/sent`];
+    const begun = performance.now();
+    const end = this.try('client', ...command);
+    const received = sender === 'client' ? ['server', '/srv/www/received'] : ['client', '/tmp/received'];
+    const done = end.then(async ({ exitCode, stderr }) => {
+      const seconds = (performance.now() - begun) / 1_000;
+      if (exitCode !== 0) throw new Error(`curl ended with ${exitCode}: ${stderr.trim()}`);
+      return { seconds, hash: hashIn(await this.exec(received[0]!, 'sha256sum', received[1]!)) };
+    });
+    // Waited for later; until then a failure must not count as unhandled.
+    done.catch(() => {});
+    const transfer: Transfer = { sender, sent, done };
+    await until('the transfer is under way', 15, async () => (await this.acknowledged(transfer)) > 1 << 20);
+    return transfer;
+  }
+
+  /** Bytes that the peer of the sending socket has acknowledged so far. */
+  async acknowledged(transfer: Transfer): Promise<number> {
+    return figure(await this.#socket(transfer), /bytes_acked:(\d+)/);
+  }
+
+  async sender(transfer: Transfer): Promise<SenderState> {
+    const text = await this.#socket(transfer);
+    if (text === '') throw new Error('the sending socket is gone');
+    return {
+      cwnd: figure(text, /\bcwnd:(\d+)/),
+      backoff: figure(text, /backoff:(\d+)/),
+      retransmitted: figure(text, /retrans:\d+\/(\d+)/),
+      unacked: figure(text, /unacked:(\d+)/),
+    };
+  }
+
+  /** The line of the sending socket: the one with the most bytes sent. */
+  async #socket(transfer: Transfer): Promise<string> {
+    const text = await this.exec(transfer.sender, 'ss', '-tinH', 'state', 'established');
+    const lines = text.split('\n').filter((line) => line.includes('bytes_sent'));
+    const bytes = (line: string) => figure(line, /bytes_sent:(\d+)/);
+    return lines.toSorted((a, b) => bytes(b) - bytes(a))[0] ?? '';
+  }
+
+  get #network(): string {
+    return `${this.project}_${LOST[this.profile].network}`;
+  }
+
+  get #url(): string {
+    return `http://${LOST[this.profile].server}:8080`;
+  }
+}
+
+export interface Transfer {
+  readonly sender: 'client' | 'server';
+  /** SHA-256 of what is sent. */
+  readonly sent: string;
+  /** Resolves when it is complete. */
+  readonly done: Promise<{ readonly seconds: number; readonly hash: string }>;
+}
+
+function figure(text: string, pattern: RegExp): number {
+  return Number(pattern.exec(text)?.[1] ?? 0);
+}
+
+function hashIn(text: string): string {
+  const hash = /^[0-9a-f]{64}/.exec(text)?.[0];
+  if (hash === undefined) throw new Error(`no hash: ${text}`);
+  return hash;
+}
+
+/** SHA-256 of nothing: what a transfer that moved no byte would have. */
+export const EMPTY_HASH: string = createHash('sha256').digest('hex');
