@@ -49,10 +49,16 @@ export class ReplayRecord {
     made: 0,
     lost: 0,
   };
+  readonly #error = new IcmpError();
+  /** Flows by their endpoints, of the snapshot that was searched last. */
+  #index = new Map<string, FlowSnapshot>();
+  #indexed: readonly FlowSnapshot[] | null = null;
   /** Of frames as captured. */
   bytes = 0;
   readonly flows = new Map<string, TouchedFlow>();
   untold = 0;
+  /** Some comments rest on a snapshot that was not quite new. */
+  isApproximate = false;
   /** Flows of the engine at the end, by phase. */
   readonly atEnd: Record<string, number> = {};
   duration: Micros = 0;
@@ -62,15 +68,25 @@ export class ReplayRecord {
 
   /** The snapshot that a segment or an ICMP error belongs to, and whether it goes to the originator. */
   find(flows: readonly FlowSnapshot[], packet: Packet): readonly [FlowSnapshot | null, boolean] {
-    if (packet.tcpAt < 0) return findByError(flows, packet);
-    const { view, srcAt, dstAt, family } = packet;
-    const source = formatEndpoint(view, srcAt, family, packet.srcPort);
-    const destination = formatEndpoint(view, dstAt, family, packet.dstPort);
-    for (const flow of flows) {
-      if (flow.originator === source && flow.responder === destination) return [flow, false];
-      if (flow.originator === destination && flow.responder === source) return [flow, true];
+    const { view, family } = packet;
+    const error = this.#error;
+    const isTcp = packet.tcpAt >= 0;
+    if (!isTcp && !error.parse(view, packet.payloadAt, packet.end, family)) return [null, false];
+    // The gateway's ICMP errors quote a segment of their addressee.
+    const from = isTcp
+      ? formatEndpoint(view, packet.srcAt, family, packet.srcPort)
+      : formatEndpoint(view, error.dstAt, family, error.dstPort);
+    const to = isTcp
+      ? formatEndpoint(view, packet.dstAt, family, packet.dstPort)
+      : formatEndpoint(view, error.srcAt, family, error.srcPort);
+    if (this.#indexed !== flows) {
+      this.#index = new Map(flows.map((flow) => [`${flow.originator}>${flow.responder}`, flow]));
+      this.#indexed = flows;
     }
-    return [null, false];
+    const forth = this.#index.get(`${from}>${to}`);
+    if (forth !== undefined) return [forth, false];
+    const back = this.#index.get(`${to}>${from}`);
+    return back === undefined ? [null, false] : [back, true];
   }
 
   /** Who is or was held; a flow is no longer said to be held when the packets that release it leave. */
@@ -140,17 +156,4 @@ export class ReplayRecord {
     told.custodyBytes = Math.max(told.custodyBytes, flow.custodyBytes);
     return told;
   }
-}
-
-/** An ICMP error made by the gateway quotes a segment of its addressee. */
-function findByError(flows: readonly FlowSnapshot[], packet: Packet): readonly [FlowSnapshot | null, boolean] {
-  const error = new IcmpError();
-  if (!error.parse(packet.view, packet.payloadAt, packet.end, packet.family)) return [null, false];
-  const addressee = formatEndpoint(packet.view, error.srcAt, packet.family, error.srcPort);
-  const other = formatEndpoint(packet.view, error.dstAt, packet.family, error.dstPort);
-  for (const flow of flows) {
-    if (flow.originator === addressee && flow.responder === other) return [flow, true];
-    if (flow.originator === other && flow.responder === addressee) return [flow, false];
-  }
-  return [null, false];
 }

@@ -146,6 +146,7 @@ function notesOf(replay: Replay): string[] {
     notes.push(
       `${plural(packets.lost, 'packet')} from beyond a loss never reached the gateway: recorded, but left out`,
     );
+  if (record.isApproximate) notes.push('many flows: what comments say of custody may be up to 0.1 s old');
   if (record.losses.length > 0)
     notes.push('a recording does not react: its endpoints go on as they did, whatever the gateway tells them here');
   return notes;

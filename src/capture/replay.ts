@@ -9,7 +9,7 @@
  *           is lost by the script, what it sent in the recording did not reach the gateway and is left out.
  */
 import { COUNTER, COUNTER_NAMES, type CounterName } from '../base/counters.ts';
-import { type Micros, NEVER, seconds } from '../base/time.ts';
+import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
 import type { EngineEvent, FlowSnapshot } from '../engine/commands.ts';
 import { CONSUME, Engine, type EngineConfig, FORWARD, READ_MAX } from '../engine/engine.ts';
 import { DEFAULT_LIMITS } from '../policy/policy.ts';
@@ -62,6 +62,9 @@ export interface ReplayOptions {
 
 /** How long the engine goes on after the end. */
 const TAIL: Micros = seconds(2);
+/** With more flows than this, what comments say of custody may be SNAPSHOT_AGE old: asking costs time for each flow. */
+const EXACT_FLOWS = 64;
+const SNAPSHOT_AGE: Micros = millis(100);
 const HEADERS_MAX = 512;
 const OUTBOX_BYTES = 1 << 20;
 /** IFF_UP and carrier come and go together here; RFC 2863 states as in IFLA_OPERSTATE. */
@@ -104,6 +107,7 @@ export class Replay {
   #lostPrefixes: Prefix[] = [];
   #nextEvent = 0;
   #snapshot: readonly FlowSnapshot[] | null = null;
+  #snapshotAt: Micros = 0;
   /** Time of the last step; the engine's time never decreases. */
   #now: Micros = 0;
   readonly #moved = (name: CounterName): number => this.counters[COUNTER[name]]! - this.#before[COUNTER[name]]!;
@@ -148,7 +152,7 @@ export class Replay {
       const now = Math.max(this.#now, next);
       this.#now = now;
       yield now;
-      this.#mark();
+      this.#mark(now, event !== undefined && event.at <= deadline);
       if (event !== undefined && event.at <= deadline) {
         this.#nextEvent++;
         this.#apply(event, now);
@@ -161,8 +165,10 @@ export class Replay {
     this.#now = Math.max(this.#now, to);
   }
 
-  #mark(): void {
-    this.#snapshot = null;
+  #mark(now: Micros, isForced: boolean): void {
+    const isLarge = this.#snapshot !== null && this.#snapshot.length > EXACT_FLOWS;
+    if (!isLarge || isForced || now - this.#snapshotAt > SNAPSHOT_AGE) this.#snapshot = null;
+    else this.record.isApproximate = true;
     this.#before.set(this.counters);
   }
 
@@ -227,7 +233,7 @@ export class Replay {
     }
     const headers = Math.min(kept, HEADERS_MAX);
     this.#headers.set(this.#arena.subarray(offset, offset + headers));
-    this.#mark();
+    this.#mark(now, false);
     const verdict = this.#engine.handlePacket(offset, length, now);
     if (verdict === FORWARD) this.#passOn(frame, offset, headers, now);
     else {
@@ -308,7 +314,10 @@ export class Replay {
 
   /** The flows as they are after this step; asked for once. */
   #settled(now: Micros): readonly FlowSnapshot[] {
-    this.#snapshot ??= this.#flows(now);
+    if (this.#snapshot === null) {
+      this.#snapshot = this.#flows(now);
+      this.#snapshotAt = now;
+    }
     return this.#snapshot;
   }
 
