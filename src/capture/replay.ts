@@ -63,7 +63,7 @@ export interface ReplayOptions {
 /** How long the engine goes on after the end. */
 const TAIL: Micros = seconds(2);
 /** With more flows than this, what comments say of custody may be SNAPSHOT_AGE old: asking costs time for each flow. */
-const EXACT_FLOWS = 64;
+const EXACT_FLOWS = 16;
 const SNAPSHOT_AGE: Micros = millis(100);
 const HEADERS_MAX = 512;
 const OUTBOX_BYTES = 1 << 20;
