@@ -27,7 +27,7 @@ export function machineText({ kernel, node, processors }: BenchResult['machine']
 }
 
 export function throughputText(results: readonly ThroughputResult[]): string[] {
-  return results.flatMap(({ flows, command, figures, gatewayToLoop }) => [
+  return results.flatMap(({ flows, command, figures, gatewayToLoop, byProcessorTime }) => [
     `Throughput, ${flows === 1 ? 'one flow' : `${flows} flows`} (${command})`,
     ...figures.map(({ path, bps, processorSeconds }) => {
       const range = `${gigabits(Math.min(...bps))} .. ${gigabits(Math.max(...bps))}`;
@@ -35,6 +35,7 @@ export function throughputText(results: readonly ThroughputResult[]): string[] {
       return `  ${WAY[path].padEnd(30)}${gigabits(medianOf(bps)).padStart(7)} Gb/s   (${range}${cost})`;
     }),
     `  ${'gateway to loop'.padEnd(30)}${gatewayToLoop.toFixed(2).padStart(7)}        (goal: 0.90 or more)`,
+    `  ${'the same by processor time'.padEnd(30)}${byProcessorTime.toFixed(2).padStart(7)}        (what it is on a machine with nothing else to do)`,
     '',
   ]);
 }

@@ -52,7 +52,7 @@ function parse(args: readonly string[]): BenchOptions {
     return {
       parts: positionals.length === 0 ? PARTS : PARTS.filter((part) => positionals.includes(part)),
       json: values.json === true,
-      repetitions: count(values.repetitions, 5),
+      repetitions: count(values.repetitions, 3),
       seconds: count(values.seconds, 4),
     };
   } catch (error) {

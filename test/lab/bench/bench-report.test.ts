@@ -24,6 +24,7 @@ test('throughput: medians with their range, and the ratio beside its goal', () =
         { path: 'gateway', bps: [9.5e9, 8.004e9, 12e9], processorSeconds: [0.4, 0.5, 0.45] },
       ],
       gatewayToLoop: 0.931,
+      byProcessorTime: 0.954,
     },
   ]);
   expect(lines).toEqual([
@@ -31,6 +32,7 @@ test('throughput: medians with their range, and the ratio beside its goal', () =
     '  kernel forwarding               22.00 Gb/s   (20.00 .. 26.00)',
     '  gateway, custody on              9.50 Gb/s   (8.00 .. 12.00, 0.45 processor s/GB)',
     '  gateway to loop                  0.93        (goal: 0.90 or more)',
+    '  the same by processor time       0.95        (what it is on a machine with nothing else to do)',
     '',
   ]);
 });
