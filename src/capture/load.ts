@@ -9,7 +9,7 @@
  * A checksum that is wrong in any other way stays wrong.
  */
 import { finish, pseudoSum, sum16 } from '../wire/checksum.ts';
-import { KIND_TCP, type Packet, PROTOCOL_TCP } from '../wire/packet.ts';
+import { KIND_MALFORMED, KIND_TCP, type Packet, PROTOCOL_TCP } from '../wire/packet.ts';
 import { TCP_CHECKSUM } from '../wire/tcp.ts';
 
 export interface Loaded {
@@ -51,14 +51,15 @@ export function load(
     target.fill(0, offset + result.kept, offset + stated);
     result.length = stated;
   }
-  const isTcp = packet.parse(offset, result.length, 0) === KIND_TCP;
-  if (result.length > result.kept && (!isTcp || packet.payloadAt - offset > result.kept)) {
+  const kind = packet.parse(offset, result.length, 0);
+  const isMissing = kind === KIND_MALFORMED || packet.payloadAt - offset > result.kept;
+  if (result.length > result.kept && isMissing) {
     // Not even the headers are there: nothing was made up that means anything.
     result.length = result.kept;
     packet.parse(offset, result.length, 0);
     return true;
   }
-  if (isTcp) mendChecksum(packet, result.length > result.kept);
+  if (kind === KIND_TCP) mendChecksum(packet, result.length > result.kept);
   return true;
 }
 
