@@ -44,7 +44,8 @@ export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering
     const named = flags[role] ?? config.links.filter((link) => link.role === role).map((link) => link.name);
     for (const name of named) addLink(links, name, role, flags);
   }
-  const all = [...links.values()];
+  // A flag decides about the role alone.
+  const all = [...links.values()].map((link) => ({ ...config.links.find(({ name }) => name === link.name), ...link }));
   for (const role of ['lan', 'wan'] as const) {
     if (all.some((link) => link.role === role)) continue;
     throw new TcpfreezeError(

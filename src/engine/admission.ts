@@ -2,7 +2,7 @@
  * Which connections are tracked: admission of new flows, their interfaces, reasons to leave them alone, and expiry.
  */
 import { COUNTER } from '../base/counters.ts';
-import { type Micros, seconds } from '../base/time.ts';
+import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type BypassReason, type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
@@ -18,6 +18,9 @@ const OPENING_TIMEOUT: Micros = seconds(120);
 const CLOSING_TIMEOUT: Micros = seconds(15);
 const BYPASS_TIMEOUT: Micros = seconds(900);
 const FLOWING_TIMEOUT: Micros = seconds(432_000);
+/** How often some entries of the table are looked at, and in how many intervals all of them. */
+const SWEEP_INTERVAL: Micros = seconds(1);
+const SWEEP_PARTS = 30;
 /** When the table is full, a half-open flow this old gives way. */
 const OPENING_EVICT_AGE: Micros = seconds(3);
 /** Entries looked at to find room. */
@@ -39,6 +42,8 @@ export class Admission {
   readonly #vnetLength: 0 | 10;
   /** Releases what hangs on a flow that is about to be forgotten. */
   readonly #onForget: (flow: Flow) => void;
+  /** When `onTimeout` has entries to look at. */
+  sweepAt: Micros = NEVER;
 
   constructor(
     table: FlowTable,
@@ -75,6 +80,7 @@ export class Admission {
       }
     }
     this.#counters[COUNTER.flowsCreated]! += 1;
+    if (this.sweepAt === NEVER) this.sweepAt = now + SWEEP_INTERVAL;
     this.#settlePorts(flow);
     if (!opens) {
       // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name.
@@ -145,14 +151,16 @@ export class Admission {
     this.#table.remove(flow);
   }
 
-  /** Looks at a few flows and forgets the expired ones. */
-  sweep(steps: number, now: Micros): void {
-    this.#table.sweep(steps, (flow) => {
+  /** When due: looks at a few flows and forgets the expired ones. */
+  onTimeout(now: Micros): void {
+    if (this.sweepAt > now) return;
+    this.#table.sweep(Math.ceil(this.#table.span / SWEEP_PARTS), (flow) => {
       if (this.#isExpired(flow, now)) {
         this.#counters[COUNTER.flowsExpired]! += 1;
         this.forget(flow);
       }
     });
+    this.sweepAt = this.#table.size > 0 ? now + SWEEP_INTERVAL : NEVER;
   }
 
   #isExpired(flow: Flow, now: Micros): boolean {

@@ -7,6 +7,8 @@ export interface PortConfig {
   /** Interface name; the port's identifier is its index in the list. */
   readonly name: string;
   readonly role: 'lan' | 'wan';
+  /** Judge the link by whether its connections get answers (link/silence.ts); default: no. */
+  readonly silence?: boolean;
 }
 
 export interface EngineConfig {

@@ -11,7 +11,7 @@
  */
 import { COUNTER } from '../base/counters.ts';
 import { Prng } from '../base/prng.ts';
-import { type Micros, NEVER, seconds } from '../base/time.ts';
+import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
@@ -46,6 +46,7 @@ import { Operator } from './operator.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
 import { isTrusted } from './trust.ts';
+import { Watch } from './watch.ts';
 
 export { type EngineConfig, type EngineMemory, type PortConfig, READ_MAX } from './config.ts';
 
@@ -55,9 +56,6 @@ export const DROP = 1;
 export const CONSUME = 2;
 export type Disposition = typeof FORWARD | typeof DROP | typeof CONSUME;
 
-/** How often some entries of the table are looked at, and in how many intervals all of them. */
-const SWEEP_INTERVAL: Micros = seconds(1);
-const SWEEP_PARTS = 30;
 /** A sequence number this far from what is expected is no probe (largest window, RFC 7323 2.3). */
 const PROBE_DISTANCE = 65_535 * 2 ** 14;
 
@@ -83,8 +81,8 @@ export class Engine {
   readonly #admission: Admission;
   readonly #operator: Operator;
   readonly #settler: Settler;
+  readonly #watch: Watch;
   readonly #events = new EventQueue();
-  #sweepAt: Micros = NEVER;
   #now: Micros = 0;
 
   /** @throws RangeError when the memory is too small for the configuration; a programmer's error */
@@ -144,6 +142,7 @@ export class Engine {
       pacerOf: context.pacerOf,
       reschedule: context.reschedule,
     });
+    this.#watch = new Watch(context, this.#monitor, this.#scopes, this.#events, this.#settler, config.ports);
     this.#operator = new Operator({
       table: this.#table,
       monitor: this.#monitor,
@@ -152,6 +151,7 @@ export class Engine {
       synthesizer,
       freezer: this.#freezer,
       drainer: this.#drainer,
+      watch: this.#watch,
       events: this.#events,
       counters: memory.counters,
       isSettling: () => this.#settler.isPending,
@@ -206,7 +206,6 @@ export class Engine {
       flow = this.#admission.admit(packet, now);
       if (flow === null) return FORWARD;
       direction = 0;
-      if (this.#sweepAt === NEVER) this.#sweepAt = now + SWEEP_INTERVAL;
       this.#settler.settle(flow, now);
     }
     const reason = bypassReasonOf(packet);
@@ -242,8 +241,7 @@ export class Engine {
       this.#arena.retain(sender, packet, now);
       if (flow.wakeup !== null && direction !== flow.near) this.#waker.stop(flow);
     }
-    const pacer = this.#pacers[sender.port + 1]!;
-    if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
+    this.#watch.onPassing(sender, receiver, packet, found, now);
     if ((packet.flags & RST) !== 0) this.#onReset(flow, sender, packet);
     return !this.#drainer.isActive || this.#drainer.onPacket(flow, direction, packet, now) ? FORWARD : CONSUME;
   }
@@ -276,10 +274,7 @@ export class Engine {
       return side === phases.SIDE_NEAR ? CONSUME : FORWARD;
     }
     const frozen = flow.frozen as Frozen | null;
-    if (isHeld && side === phases.SIDE_FAR) {
-      const pacer = this.#pacers[flow.halves[direction].port + 1]!;
-      if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
-    }
+    if (isHeld && side === phases.SIDE_FAR) this.#watch.onLife(flow, direction, now);
     switch (action) {
       case phases.ACT_FORWARD:
         if (packet.payloadLength > 0 && flow.phase !== CLOSING) this.#arena.retain(flow.halves[direction], packet, now);
@@ -357,8 +352,7 @@ export class Engine {
 
   handleLink(event: LinkEvent, now: Micros): void {
     this.#now = now;
-    const link = this.#monitor.onEvent(event, now);
-    if (link !== null) this.#settler.onVerdict(link, now);
+    this.#operator.onLink(event, now);
   }
 
   handleCommand(command: Command, now: Micros): Reply {
@@ -374,10 +368,7 @@ export class Engine {
     for (let flow = this.#timers.due(now); flow !== null; flow = this.#timers.due(now))
       this.#freezer.onTimer(flow, now);
     if (this.#handback.deadline <= now) this.#handback.run(now);
-    if (this.#sweepAt <= now) {
-      this.#admission.sweep(Math.ceil(this.#table.span / SWEEP_PARTS), now);
-      this.#sweepAt = this.#table.size > 0 ? now + SWEEP_INTERVAL : NEVER;
-    }
+    this.#admission.onTimeout(now);
   }
 
   /** Length of the next packet to write from the outbox at `transmitOffset`, or 0. Valid until the next engine call. */
@@ -391,7 +382,7 @@ export class Engine {
   pollTimeout(): Micros {
     this.#counters[COUNTER.arenaWraps] = this.#arena.laps;
     if (this.#settler.isPending) return this.#now;
-    return Math.min(this.#timers.next, this.#handback.deadline, this.#sweepAt, this.#operator.deadline);
+    return Math.min(this.#timers.next, this.#handback.deadline, this.#admission.sweepAt, this.#operator.deadline);
   }
 
   pollEvent(): EngineEvent | undefined {

@@ -11,6 +11,7 @@ import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import type { Synthesizer } from '../freeze/synthesis.ts';
+import type { LinkEvent } from '../link/events.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import { matchesPrefix } from '../link/routes.ts';
 import { type Scope, ScopeList } from '../link/scope.ts';
@@ -19,6 +20,7 @@ import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector }
 import type { EventQueue } from './event-queue.ts';
 import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
 import { labelOf, targetOf } from './selector.ts';
+import type { Watch } from './watch.ts';
 
 export interface OperatorParts {
   readonly table: FlowTable;
@@ -30,6 +32,7 @@ export interface OperatorParts {
   readonly events: EventQueue;
   readonly counters: Float64Array;
   readonly drainer: Drainer;
+  readonly watch: Watch;
   /** Whether flows still wait for being brought in line with a verdict. */
   isSettling(): boolean;
   onLinkVerdict(link: Link, now: Micros): void;
@@ -66,13 +69,21 @@ export class Operator {
     }
   }
 
+  /** The kernel reports a change of a link. */
+  onLink(event: LinkEvent, now: Micros): void {
+    const link = this.#parts.monitor.onEvent(event, now);
+    if (link !== null) this.#parts.watch.forget(link.port, now);
+    this.#verdict(link, now);
+  }
+
   get deadline(): Micros {
-    return Math.min(this.#deadline, this.#parts.drainer.deadline);
+    return Math.min(this.#deadline, this.#parts.drainer.deadline, this.#parts.watch.deadline);
   }
 
   /** Releases commands whose time is over, and freezes what was announced. */
   onTimeout(now: Micros): void {
     this.#parts.drainer.run(now);
+    this.#parts.watch.run(now);
     for (const [label, plan] of this.#plans) {
       if (plan.at > now) continue;
       this.#plans.delete(label);
@@ -196,6 +207,8 @@ export class Operator {
       if (links === null) return unknownLink(selector);
       for (const link of links) {
         this.#timedLinks.delete(link);
+        // Whoever says that a link is back is believed more than an inference.
+        this.#parts.watch.forget(link.port, now);
         this.#verdict(this.#parts.monitor.onCommand(link, null, now), now);
       }
       if (selector.kind === 'all' && this.#parts.scopes.clear() > 0) this.#parts.onScopesChanged(now);

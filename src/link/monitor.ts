@@ -21,7 +21,7 @@ const OPER_LOWER_LAYER_DOWN = 3;
 const OPER_DORMANT = 5;
 
 /** Order in which reasons are named: the most specific proof first. */
-const DETECTORS = ['interface', 'carrier', 'address', 'command'] as const;
+const DETECTORS = ['interface', 'carrier', 'address', 'silence', 'command'] as const;
 export type Detector = (typeof DETECTORS)[number];
 
 export class Link {
@@ -31,7 +31,13 @@ export class Link {
   isLost = false;
   /** When the present verdict was reached. */
   since: Micros;
-  readonly evidence: Record<Detector, string | null> = { interface: null, carrier: null, address: null, command: null };
+  readonly evidence: Record<Detector, string | null> = {
+    interface: null,
+    carrier: null,
+    address: null,
+    silence: null,
+    command: null,
+  };
   readonly addresses = new Set<string>();
   hadAddress = false;
   mtu = 1500;
@@ -119,6 +125,12 @@ export class LinkMonitor {
   /** A command declares a link lost (`text`) or releases it (null). */
   onCommand(link: Link, text: string | null, now: Micros): Link | null {
     link.evidence.command = text;
+    return this.#judge(link, now);
+  }
+
+  /** Connections over the link get no answer (`text` says how that showed), or get one again (null). */
+  onSilence(link: Link, text: string | null, now: Micros): Link | null {
+    link.evidence.silence = text;
     return this.#judge(link, now);
   }
 

@@ -50,6 +50,8 @@ export type LinkRole = 'lan' | 'wan';
 export interface LinkConfig {
   readonly name: string;
   readonly role: LinkRole;
+  /** Whether connections without answers count as a sign of loss; default: no. */
+  readonly silence?: boolean;
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;

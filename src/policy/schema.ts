@@ -102,7 +102,7 @@ const schema = z.strictObject({
       interfaceName,
       z.strictObject({
         role: z.enum(['lan', 'wan'], 'must be lan or wan'),
-        detectors: z.strictObject({}).optional(),
+        detectors: z.strictObject({ silence: z.boolean('must be true or false').optional() }).default({}),
       }),
     )
     .default({}),
@@ -230,7 +230,11 @@ export function checkConfig(document: unknown): ConfigResult {
   return {
     ok: true,
     config: {
-      links: Object.entries(links).map(([name, link]) => ({ name, role: link.role })),
+      links: Object.entries(links).map(([name, { role, detectors }]) => ({
+        name,
+        role,
+        ...(detectors.silence === undefined ? {} : { silence: detectors.silence }),
+      })),
       policy: policy satisfies readonly PolicyRule[],
       limits: {
         ...limits,

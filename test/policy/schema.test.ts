@@ -14,6 +14,17 @@ test.each([undefined, null, {}, { links: {}, policy: [], limits: {}, log: {}, st
   (document) => expect(checkConfig(document)).toEqual({ ok: true, config: DEFAULT_CONFIG }),
 );
 
+test('a detector is switched by link', () => {
+  const result = checkConfig({ links: { wan0: { role: 'wan', detectors: { silence: true } }, lan0: { role: 'lan' } } });
+  expect(result.ok && result.config.links).toEqual([
+    { name: 'wan0', role: 'wan', silence: true },
+    { name: 'lan0', role: 'lan' },
+  ]);
+  expect(problems({ links: { wan0: { role: 'wan', detectors: { silence: 'loud' } } } })).toEqual([
+    'links.wan0.detectors.silence: must be true or false',
+  ]);
+});
+
 test('every key is taken over', () => {
   const result = checkConfig({
     links: { lan0: { role: 'lan' }, 'wan0.7': { role: 'wan', detectors: {} } },
