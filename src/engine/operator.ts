@@ -19,6 +19,7 @@ import { formatAddressBytes } from '../wire/address.ts';
 import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector } from './commands.ts';
 import type { EventQueue } from './event-queue.ts';
 import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
+import { badAddress, refused, unknownLink } from './refusal.ts';
 import { labelOf, targetOf } from './selector.ts';
 import type { Watch } from './watch.ts';
 
@@ -377,22 +378,6 @@ export class Operator {
   }
 }
 
-function refused(code: string, message: string, remedy: string): Reply {
-  return { kind: 'refused', code, message, remedy };
-}
-
 function untilText(duration: Micros): string {
   return duration === NEVER ? 'until resumed' : `for ${duration / MICROS_PER_SECOND} s`;
-}
-
-function unknownLink(selector: Selector): Reply {
-  return refused('UNKNOWN_LINK', `no link ${labelOf(selector)}`, 'see "tcpfreeze status" for the links');
-}
-
-function badAddress(label: string): Reply {
-  return refused(
-    'BAD_ADDRESS',
-    `${label} is not an address or prefix`,
-    'give an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/8',
-  );
 }
