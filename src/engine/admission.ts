@@ -137,6 +137,15 @@ export class Admission {
     return (this.#isLost(flow, 0) ? 1 : 0) | (this.#isLost(flow, 1) ? 2 : 0);
   }
 
+  /**
+   * The endpoint to hold under a loss mask. When a command covers both ends, neither is really cut off: the LAN host is
+   * held, because what a router loses is its uplink.
+   */
+  nearOf(flow: Flow, mask: number): 0 | 1 {
+    if (mask !== 3) return mask === 1 ? 1 : 0;
+    return this.#monitor.links[flow.halves[1].port]?.role === 'lan' ? 1 : 0;
+  }
+
   #isLost(flow: Flow, half: 0 | 1): boolean {
     const endpoint = flow.halves[half];
     const at = flow.index * KEY_WORDS + 4 * half;

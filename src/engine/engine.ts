@@ -65,7 +65,6 @@ export class Engine {
   readonly #config: EngineConfig;
   readonly #counters: Float64Array;
   readonly #packet = new Packet();
-  readonly #check = new Packet();
   readonly #table: FlowTable;
   readonly #arena: Arena;
   readonly #outbox: Outbox;
@@ -91,7 +90,8 @@ export class Engine {
     this.#counters = memory.counters;
     this.#arena = new Arena(memory.arena, READ_MAX);
     this.#packet.attach(memory.arena);
-    this.#check.attach(memory.arena);
+    const check = new Packet();
+    check.attach(memory.arena);
     this.#outbox = new Outbox(memory.outbox);
     this.#table = new FlowTable(config.maxFlows, config.hashKey);
     this.#monitor = new LinkMonitor(config.ports, 0);
@@ -104,16 +104,13 @@ export class Engine {
       budget: new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal),
       synthesizer,
       counters: memory.counters,
-      gso: config.gso,
       pacerOf: (port) => this.#pacers[port + 1]!,
-      isReachable: (flow, half) => (flow.lostMask & (half + 1)) === 0,
-      isSound: (offset, length) => {
-        const check = this.#check;
-        return check.parse(offset, length, config.vnetHeaderLength) === KIND_TCP && verifyChecksums(check);
-      },
+      mtuOf: (port) => this.#monitor.links[port]?.mtu ?? 1500,
+      isReachable: (flow, half) => this.#isReachable(flow, half),
+      isSound: (offset, length) =>
+        check.parse(offset, length, config.vnetHeaderLength) === KIND_TCP && verifyChecksums(check),
       reschedule: (flow) => this.#timers.set(flow, this.#freezer.deadlineOf(flow)),
-      report: (name, flow, message, figures, now) =>
-        this.#events.push({ at: now, name, message, flow: flow.id, figures }),
+      report: (name, flow, message, figures, at) => this.#events.push({ at, name, message, flow: flow.id, figures }),
     };
     this.#waker = new Waker(context);
     this.#drainer = new Drainer(context);
@@ -202,13 +199,16 @@ export class Engine {
       flow = successor === null ? null : this.#table.find(packet);
       direction = this.#table.direction;
     }
+    const isNew = flow === null;
     if (flow === null) {
       flow = this.#admission.admit(packet, now);
       if (flow === null) return FORWARD;
       direction = 0;
       this.#settler.settle(flow, now);
     }
-    const reason = bypassReasonOf(packet);
+    // Only what opens a connection, or is the first of it that is seen, says what kind it is; anybody can forge the rest.
+    const isIntroduction = isNew || ((packet.flags & SYN) !== 0 && flow.phase === OPENING);
+    const reason = isIntroduction ? bypassReasonOf(packet) : null;
     if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK) this.#admission.bypass(flow, reason);
     return flow.phase === FLOWING && flow.lostMask === 0
       ? this.#flowing(flow, direction, packet, now)
@@ -295,7 +295,7 @@ export class Engine {
         return CONSUME;
       case phases.ACT_LATE:
         this.#holder.onFarData(flow, packet);
-        return FORWARD;
+        return this.#isReachable(flow, flow.near) ? FORWARD : DROP;
       case phases.ACT_END: {
         const endpoint = flow.halves[flow.near];
         if (!isExactReset(endpoint, packet)) {
@@ -315,7 +315,7 @@ export class Engine {
         const ends = this.#handback.onFar(flow, packet, found, now);
         if (flow.frozen === null) this.#settler.handedBack(flow, now);
         if (ends && packet.payloadLength > 0) this.#arena.retain(flow.halves[direction], packet, now);
-        return ends ? FORWARD : CONSUME;
+        return ends ? (this.#isReachable(flow, flow.near) ? FORWARD : DROP) : CONSUME;
       }
       case phases.ACT_FRESH: {
         const end = (packet.seq + packet.segLength) | 0;
@@ -332,6 +332,11 @@ export class Engine {
         else counters[COUNTER.absorbed]! += 1;
         return DROP;
     }
+  }
+
+  /** Whether an endpoint can be written to; when its link is lost the kernel would answer with an ICMP error. */
+  #isReachable(flow: Flow, half: 0 | 1): boolean {
+    return this.#monitor.links[flow.halves[half].port]?.canCarry ?? true;
   }
 
   /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */

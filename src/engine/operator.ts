@@ -204,7 +204,7 @@ export class Operator {
   #resume(selector: Selector, now: Micros): Reply {
     const wasPlanned = this.#cancelPlans(selector);
     if (selector.kind === 'link' || selector.kind === 'all') {
-      const links = this.#linksOf(selector);
+      const links = selector.kind === 'all' ? this.#parts.monitor.links : this.#linksOf(selector);
       if (links === null) return unknownLink(selector);
       for (const link of links) {
         this.#timedLinks.delete(link);
@@ -262,7 +262,9 @@ export class Operator {
   }
 
   #linksOf(selector: Selector): readonly Link[] | null {
-    if (selector.kind === 'all') return this.#parts.monitor.links;
+    const { links } = this.#parts.monitor;
+    // Everything: what lies beyond the uplinks. Freezing the LAN side as well would leave nobody to hold.
+    if (selector.kind === 'all') return links.some(isWan) ? links.filter(isWan) : links;
     const link = selector.kind === 'link' ? this.#parts.monitor.byName(selector.name) : undefined;
     return link === undefined ? null : [link];
   }
@@ -376,6 +378,10 @@ export class Operator {
     const port = half === 0 ? flow.originatorPort : flow.responderPort;
     return flow.family === 6 ? `[${text}]:${port}` : `${text}:${port}`;
   }
+}
+
+function isWan(link: Link): boolean {
+  return link.role === 'wan';
 }
 
 function untilText(duration: Micros): string {

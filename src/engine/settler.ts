@@ -5,8 +5,9 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import { CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
+import { isFinished } from '../flow/tracker.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Handback } from '../freeze/handback.ts';
@@ -114,10 +115,10 @@ export class Settler {
       }
     } else if (flow.phase === FLOWING || flow.phase === OPENING) {
       if (flow.frozen !== null) return;
-      const near = mask === 1 ? 1 : 0;
+      const near = this.#parts.admission.nearOf(flow, mask);
       flow.frozen = this.#parts.drainer.take(flow, near);
       this.#parts.freezer.freeze(flow, near, now);
-    } else if (flow.phase !== FROZEN) flow.near = mask === 1 ? 1 : 0;
+    } else if (flow.phase !== FROZEN) flow.near = this.#parts.admission.nearOf(flow, mask);
   }
 
   endHandback(flow: Flow, now: Micros): void {
@@ -134,6 +135,7 @@ export class Settler {
   handedBack(flow: Flow, now: Micros): void {
     this.endHandback(flow, now);
     flow.frozenSince = NEVER;
+    if (flow.phase === FLOWING && isFinished(flow)) flow.phase = CLOSING;
     this.#parts.reschedule(flow);
     this.settle(flow, now);
   }

@@ -125,9 +125,9 @@ export class Half {
     this.#rates = null;
   }
 
-  /** Its receive window in bytes; 0 when the scale is unknown, because then nothing but 0 is safe to promise. */
+  /** Its receive window in bytes (below 2^30: 65535 << 14); 0 when the scale is unknown, because then nothing but 0 is safe to promise. */
   windowBytes(): number {
-    return this.rcvWndShift < 0 ? 0 : this.rcvWnd * 2 ** this.rcvWndShift;
+    return this.rcvWndShift < 0 ? 0 : this.rcvWnd << this.rcvWndShift;
   }
 
   /**

@@ -147,7 +147,7 @@ export class Arena {
     if (slot === NO_SLOT) half.heldTail = NO_SLOT;
     // Karn: after a retransmission it is unknown which copy was acknowledged (RFC 6298 3).
     if (sentAt < 0) return;
-    if (half.ambiguous && seqLt(ack, half.ambiguousTo)) return;
+    if (half.ambiguous && seqLe(ack, half.ambiguousTo)) return;
     half.ambiguous = false;
     half.onRoundTrip(now - sentAt, now);
   }
@@ -220,16 +220,21 @@ export class Arena {
     }
   }
 
-  /** TSval of the retained packet that first carried `seq`, or `fallback`. */
+  /** TSval of the retained packet that was the first to carry `seq`, or `fallback`. */
   firstTsVal(half: Half, seq: number, fallback: number): number {
     const { view } = this;
+    let tsVal = fallback;
+    let sentAt = Number.POSITIVE_INFINITY;
     for (let slot = half.heldHead; slot !== NO_SLOT && this.isIntact(slot); ) {
       const at = this.#position(slot);
       if (seqGt(view.getInt32(at + AT_SEQ), seq)) break;
-      if (seqGt(view.getInt32(at + AT_END), seq)) return view.getInt32(at + AT_TSVAL);
+      if (seqGt(view.getInt32(at + AT_END), seq) && view.getFloat64(at + AT_SENT) < sentAt) {
+        sentAt = view.getFloat64(at + AT_SENT);
+        tsVal = view.getInt32(at + AT_TSVAL);
+      }
       slot = view.getFloat64(at + AT_NEXT);
     }
-    return fallback;
+    return tsVal;
   }
 
   #advance(length: number): void {

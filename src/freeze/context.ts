@@ -13,13 +13,13 @@ export interface FreezeContext {
   readonly budget: CustodyBudget;
   readonly synthesizer: Synthesizer;
   readonly counters: Float64Array;
-  /** Replay super-packets may be given to the kernel to cut. */
-  readonly gso: boolean;
   /** Pacer of the link behind port `port`; port -1 has one too. */
   pacerOf(port: number): Pacer;
   /** Whether the packet read to the arena at `offset` has right checksums; its bytes may then be vouched for. */
   isSound(offset: number, length: number): boolean;
-  /** Whether writing towards this endpoint makes sense now. */
+  /** MTU of the interface behind port `port`. */
+  mtuOf(port: number): number;
+  /** Whether writing towards this endpoint makes sense now: its link carries packets, whatever a command says of it. */
   isReachable(flow: Flow, half: 0 | 1): boolean;
   /** The flow's timers changed; the engine asks `Freezer.deadlineOf`. */
   reschedule(flow: Flow): void;

@@ -15,6 +15,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
 import { CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { seqDiff } from '../wire/seq.ts';
 import { sayFrozen } from './answer.ts';
@@ -34,6 +35,8 @@ const DENIED_GIVE_UP: Micros = 800_000_000;
 const RETRY: Micros = 1_000;
 /** MSS when nothing is known (RFC 9293 3.7.1), per family. */
 const DEFAULT_MSS = { 4: 536, 6: 1220 } as const;
+/** IP and TCP headers without options, per family. */
+const IP_TCP_HEADERS = { 4: 40, 6: 60 } as const;
 /** Timestamps option with its padding (RFC 7323 appendix A). */
 const TIMESTAMPS_LENGTH = 12;
 
@@ -175,9 +178,7 @@ export class Freezer {
       frozen.refreshAt = NEVER;
       frozen.offeredEdge = custody.end;
       frozen.allowedEdge = custody.end;
-      const mss = peer.mss > 0 ? peer.mss : DEFAULT_MSS[flow.family];
-      const mssPayload = mss - (endpoint.timestamps ? TIMESTAMPS_LENGTH : 0);
-      const segment = Math.max(1, endpoint.segmentSize > 0 ? Math.min(endpoint.segmentSize, mssPayload) : mssPayload);
+      const segment = replaySegment(flow, endpoint, peer, this.#context.mtuOf(peer.port));
       const { deliveryRate, srtt, minRtt } = endpoint;
       const { base, length } = custody;
       frozen.replay = new Replay(base, segment, deliveryRate, frozen.inFlight, length, srtt, minRtt, now);
@@ -220,4 +221,17 @@ export class Freezer {
     this.#waker.onTimer(flow, now);
     this.#context.reschedule(flow);
   }
+}
+
+/**
+ * Payload bytes per replayed segment: what was seen to pass, within the far peer's MSS where it is known, and within the MTU of
+ * the link that came back, which may be another than before.
+ */
+function replaySegment(flow: Flow, endpoint: Half, peer: Half, mtu: number): number {
+  const options = endpoint.timestamps ? TIMESTAMPS_LENGTH : 0;
+  const byMtu = mtu - IP_TCP_HEADERS[flow.family] - options;
+  const byMss = (peer.mss > 0 ? peer.mss : DEFAULT_MSS[flow.family]) - options;
+  const { segmentSize } = endpoint;
+  if (segmentSize === 0) return Math.max(1, Math.min(byMss, byMtu));
+  return Math.max(1, Math.min(segmentSize, byMtu, peer.mss > 0 ? byMss : segmentSize));
 }

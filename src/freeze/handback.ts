@@ -6,6 +6,10 @@
  *             rate all make progress together. `deadline` is when the next segment or retransmission is due.
  * Clock.      The near endpoint may send into the window that the far peer offered, but no more than was in flight at the
  *             loss: edge = ackP + min(far window, in flight). What custody still occupies of that is not offered again.
+ * Pace.       Custody and the near endpoint's fresh data share one pace: the window opens behind the last replayed byte, by
+ *             what would be sent next if it were replayed as well. Opened at once with every ACK, fresh data doubled the rate
+ *             at which the bottleneck's queue filled, overtook custody, and was lost where the queue was short (13 to 250
+ *             retransmissions in a third of the runs with cwnd near the path's limit).
  */
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
@@ -19,9 +23,14 @@ import { FIN, PSH } from '../wire/tcp-flags.ts';
 import type { FreezeContext } from './context.ts';
 import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
+import type { Replay } from './replay.ts';
 
 /** Headers on the wire per replayed segment, for pacing: Ethernet, IPv4 and TCP with timestamps. */
 const WIRE_OVERHEAD = 66;
+/** Least piece of window that is opened at once: two segments earn one delayed ACK. */
+const CREDIT_SEGMENTS = 2;
+/** Or as much as is sent in this time: an ACK per millisecond is enough for a fast path. */
+const CREDIT_MICROS: Micros = 1_000;
 
 export class Handback {
   readonly #context: FreezeContext;
@@ -97,7 +106,7 @@ export class Handback {
     if (replay.rtoAt <= now) replay.onTimeout(now);
     const edge = peer.rcvWndShift < 0 ? (custody.base + 65_535) | 0 : peer.rightEdge;
     const from = replay.choose(custody.dataEnd, custody.fin, edge);
-    if (replay.chosenLength < 0) return replay.rtoAt;
+    if (replay.chosenLength < 0) return Math.min(replay.rtoAt, this.#openWindow(flow, frozen, replay, now));
     const pacer = this.#context.pacerOf(peer.port);
     const paced = Math.max(replay.nextSendAt, pacer.nextSendAt);
     if (paced > now) return Math.min(paced, replay.rtoAt);
@@ -126,6 +135,36 @@ export class Handback {
     if (last && custody.fin) replay.finSent = true;
     replay.onSent(from, length, now);
     pacer.onSent(length + WIRE_OVERHEAD, now);
+    return now;
+  }
+
+  /**
+   * Offers the near endpoint the next piece of window, when custody has all been sent and the pace allows.
+   * @returns when to try again; NEVER when only an ACK of the far peer can change anything
+   */
+  #openWindow(flow: Flow, frozen: Frozen, replay: Replay, now: Micros): Micros {
+    const near = flow.near;
+    const far = near === 0 ? 1 : 0;
+    const endpoint = flow.halves[near];
+    const peer = flow.halves[far];
+    const allowed = seqDiff(frozen.allowedEdge, frozen.offeredEdge);
+    // Silly window avoidance: an edge is told when it is worth a segment (RFC 9293 3.8.6.2.2).
+    if (!replay.heard || allowed < replay.segment || !this.#context.isReachable(flow, near)) return NEVER;
+    const pacer = this.#context.pacerOf(peer.port);
+    const paced = Math.max(replay.nextSendAt, pacer.nextSendAt);
+    if (paced > now) return paced;
+    const credit = Math.min(allowed, Math.max(CREDIT_SEGMENTS * replay.segment, replay.rate * CREDIT_MICROS));
+    const edge = (frozen.offeredEdge + credit) | 0;
+    const ce = frozen.custody.end;
+    const window = rawWindow(edge, ce, peer.rcvWndShift);
+    // The rest of a dribble is acknowledged by the very ACK that opens the window, so that the sender is never seen idle
+    // (freeze/dribble.ts).
+    if (!this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, ce, window, frozen.flightTsVal)) return now + 500;
+    endDribble(frozen);
+    this.#context.reschedule(flow);
+    frozen.offeredEdge = edge;
+    replay.onCredit(credit, now);
+    pacer.onSent(credit, now);
     return now;
   }
 
@@ -173,31 +212,12 @@ export class Handback {
       clampSackBelow(packet, ce);
       return !frozen.nearReset;
     }
-    const edge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
-    // Silly window avoidance: a new edge is told when it is worth a segment (RFC 9293 3.8.6.2.2). The rest of a dribble is
-    // acknowledged by the very ACK that opens the window, so that the sender is never seen idle (freeze/dribble.ts).
-    const isWorthIt = seqDiff(edge, frozen.offeredEdge) >= replay.segment;
-    if (isWorthIt) {
-      endDribble(frozen);
-      this.#context.reschedule(flow);
-    }
+    frozen.allowedEdge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
     if (packet.segLength > 0 || seqLt(packet.seq, endpoint.rcvNxt)) {
-      if (isWorthIt) frozen.offeredEdge = edge;
       if (seqLt(packet.ack, frozen.shown)) setAck(packet, frozen.shown);
       clampSackBelow(packet, ce);
       setWindow(packet, rawWindow(frozen.offeredEdge, ce, peer.rcvWndShift));
       return true;
-    }
-    if (isWorthIt) {
-      this.#context.synthesizer.ack(
-        flow,
-        near === 0 ? 1 : 0,
-        endpoint.rcvNxt,
-        ce,
-        rawWindow(edge, ce, peer.rcvWndShift),
-        frozen.flightTsVal,
-      );
-      frozen.offeredEdge = edge;
     }
     return false;
   }

@@ -34,6 +34,8 @@ const KNOCK_INTERVAL_MAX: Micros = 3_000_000;
 /** Lower bound of the retransmission timer; Linux uses the same (TCP_RTO_MIN). */
 const RTO_MIN: Micros = 200_000;
 const RTO_MAX: Micros = 10_000_000;
+/** How late a paced sender may run without losing its turn. */
+const CATCH_UP: Micros = 2_000;
 /** RFC 5681 3.2. */
 const DUPLICATE_THRESHOLD = 3;
 
@@ -213,7 +215,12 @@ export class Replay {
     if (seqGt(end, this.sndNxt)) this.sndNxt = end;
     else this.#rtxNxt = end;
     if (this.rtoAt === NEVER) this.rtoAt = now + this.#rto;
-    if (this.rate > 0) this.nextSendAt = Math.max(this.nextSendAt, now - 2_000) + length / this.rate;
+    this.onCredit(length, now);
+  }
+
+  /** The near endpoint was allowed `bytes`, which take their turn like replayed ones. */
+  onCredit(bytes: number, now: Micros): void {
+    if (this.rate > 0) this.nextSendAt = Math.max(this.nextSendAt, now - CATCH_UP) + bytes / this.rate;
   }
 }
 

@@ -59,6 +59,11 @@ export class Link {
     return lines;
   }
 
+  /** Whether packets can be written to it at all; a command or a suspicion does not change that. */
+  get canCarry(): boolean {
+    return this.evidence.interface === null && this.evidence.carrier === null && this.evidence.address === null;
+  }
+
   get reason(): string {
     return this.standing()[0] ?? 'operational';
   }
