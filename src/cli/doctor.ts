@@ -137,7 +137,7 @@ async function checkIp(): Promise<Omit<Finding, 'check'>> {
 /** `ipproto` came with Linux 4.17 and iproute2 4.17; asked for by listing, which changes nothing. */
 async function checkIpproto(): Promise<Omit<Finding, 'check'>> {
   try {
-    await run('ip', ['rule', 'show', 'ipproto', 'tcp']);
+    await run('ip', ['rule', 'show', 'ipproto', '6']);
     return ok('understood');
   } catch {
     return fail('this ip does not know it', 'apt-get install --only-upgrade iproute2');

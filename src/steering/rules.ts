@@ -161,7 +161,8 @@ export interface RoutingStep {
 
 /** `ip rule` that sends the TCP of one interface to the table. */
 export function steeringRule(family: Family, name: string, table: number, priority: number): RoutingStep {
-  const what = ['iif', name, 'ipproto', 'tcp', ...tail(table, priority)];
+  // By number: names need /etc/protocols (Debian's netbase), which a minimal system lacks.
+  const what = ['iif', name, 'ipproto', '6', ...tail(table, priority)];
   return step(family, 'rule', what);
 }
 
@@ -196,7 +197,7 @@ export function deleteRule(family: Family, rule: RuleEntry): string[] {
   const selectors = [
     ...(rule.iif === undefined ? [] : ['iif', rule.iif]),
     ...(rule.fwmark === undefined ? [] : ['fwmark', rule.fwmark]),
-    ...(rule.ipproto === undefined ? [] : ['ipproto', rule.ipproto]),
+    ...(rule.ipproto === undefined ? [] : ['ipproto', rule.ipproto === 'tcp' ? '6' : rule.ipproto]),
   ];
   return [familyFlag(family), 'rule', 'del', ...selectors, ...tail(rule.table, rule.priority)];
 }

@@ -21,13 +21,15 @@ export function readSysctl(path: string): string | undefined {
  * @throws TcpfreezeError SYSCTL_FAILED
  */
 export function writeSysctl(path: string, value: string | number): void {
+  // In a container /proc/sys is read-only, and the values come from the container's definition.
+  if (readSysctl(path) === String(value)) return;
   try {
     writeFileSync(`${ROOT}/${path}`, String(value));
   } catch (error) {
     throw new TcpfreezeError(
       'SYSCTL_FAILED',
       `cannot set net.${path.replaceAll('/', '.')} to ${value}: ${(error as NodeJS.ErrnoException).code ?? 'failed'}`,
-      'run as root, with a writable /proc/sys',
+      'run as root, with a writable /proc/sys (in a container give it --sysctl net.ipv4.conf.default.rp_filter=0 and the like)',
       1,
       error,
     );
