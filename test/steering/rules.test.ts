@@ -108,7 +108,7 @@ describe('the priority', () => {
 
 test('what is added can be removed by the same words', () => {
   expect(steeringRule(6, 'lan0', 7_100, 100)).toEqual({
-    add: ['-6', 'rule', 'add', 'iif', 'lan0', 'ipproto', 'tcp', 'lookup', '7100', 'priority', '100', 'protocol', '211'],
+    add: ['-6', 'rule', 'add', 'iif', 'lan0', 'ipproto', '6', 'lookup', '7100', 'priority', '100', 'protocol', '211'],
     remove: [
       '-6',
       'rule',
@@ -116,7 +116,7 @@ test('what is added can be removed by the same words', () => {
       'iif',
       'lan0',
       'ipproto',
-      'tcp',
+      '6',
       'lookup',
       '7100',
       'priority',
@@ -141,6 +141,6 @@ test('what is added can be removed by the same words', () => {
 
 test('a rule that was listed is deleted by all it says', () => {
   expect(deleteRule(4, parseRules(RULES)[1]!).join(' ')).toBe(
-    '-4 rule del iif lan0 ipproto tcp lookup 7100 priority 100 protocol 211',
+    '-4 rule del iif lan0 ipproto 6 lookup 7100 priority 100 protocol 211',
   );
 });
