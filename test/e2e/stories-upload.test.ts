@@ -9,6 +9,7 @@ import {
   RTT_MILLIS,
   storiesPossible,
   tell,
+  WARM_MILLIS,
 } from './story-goals.ts';
 
 const RECOVERY = { firstByteRtts: 3, to85Rtts: 15 };
@@ -21,7 +22,13 @@ describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
     ['bbr', 4, { compared: false, capture: false }],
   ] as const)('upload, %s, IPv%d, carrier lost for 10 s', async (congestion, family, { compared, capture }) => {
     const name = `upload, ${congestion}, IPv${family}, carrier lost for 10 s`;
-    const story: StoryOptions = { topology: 'router', congestion, flows: [{ mode: 'upload', family }], outages: [10] };
+    const story: StoryOptions = {
+      topology: 'router',
+      congestion,
+      flows: [{ mode: 'upload', family }],
+      outages: [10],
+      warmMillis: WARM_MILLIS[congestion],
+    };
     if (compared) {
       const plain = await runStory(story);
       printPlain(name, plain);
@@ -37,32 +44,36 @@ describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
     });
   });
 
-  test.each(['cubic', 'bbr'])('upload, %s, packets swallowed for 6 s, freeze ordered 2 s late', async (congestion) => {
-    const name = `upload, ${congestion}, packets swallowed for 6 s, freeze ordered 2 s late`;
-    const story: StoryOptions = {
-      topology: 'router',
-      congestion,
-      flows: [{ mode: 'upload' }],
-      cut: 'swallow',
-      outages: [6],
-      freezeAfterMillis: 2000,
-    };
-    if (congestion === 'cubic') {
-      const plain = await runStory(story);
-      printPlain(name, plain);
-      expectTimedOut(plain);
-    }
-    const result = await tell({
-      name,
-      play: () => runStory({ ...story, gateway: true, capture: congestion === 'cubic' }),
-      missed: (told) => [
-        ...missedRecovery(told, RECOVERY),
-        ...missedSender(told, { cwndShare: 0.9, retransmissions: 0 }),
-      ],
-    });
-    // Otherwise the order did not come late, and the story would be another one.
-    expect(result.flows[0]!.retransmissions).toBeGreaterThan(0);
-  });
+  test.each(['cubic', 'bbr'] as const)(
+    'upload, %s, packets swallowed for 6 s, freeze ordered 2 s late',
+    async (congestion) => {
+      const name = `upload, ${congestion}, packets swallowed for 6 s, freeze ordered 2 s late`;
+      const story: StoryOptions = {
+        topology: 'router',
+        congestion,
+        flows: [{ mode: 'upload' }],
+        cut: 'swallow',
+        outages: [6],
+        freezeAfterMillis: 2000,
+        warmMillis: WARM_MILLIS[congestion],
+      };
+      if (congestion === 'cubic') {
+        const plain = await runStory(story);
+        printPlain(name, plain);
+        expectTimedOut(plain);
+      }
+      const result = await tell({
+        name,
+        play: () => runStory({ ...story, gateway: true, capture: congestion === 'cubic' }),
+        missed: (told) => [
+          ...missedRecovery(told, RECOVERY),
+          ...missedSender(told, { cwndShare: 0.9, retransmissions: 0 }),
+        ],
+      });
+      // Otherwise the order did not come late, and the story would be another one.
+      expect(result.flows[0]!.retransmissions).toBeGreaterThan(0);
+    },
+  );
 
   test('access: a server uploads to a host whose link is lost for 10 s', async () => {
     const name = 'upload by the server, access link lost for 10 s';

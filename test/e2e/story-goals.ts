@@ -7,6 +7,12 @@ import type { FlowResult, StoryResult } from '../../src/lab/scenario.ts';
 /** Round-trip time of the lab's standard link; all goals are multiples of it. */
 export const RTT_MILLIS = 40;
 
+/**
+ * Warm-up by congestion control, milliseconds. BBR drains the wire to measure the round trip when 10 s have brought no shorter one: the
+ * first time that is just when it has settled after its start. The cut comes in the calm after it.
+ */
+export const WARM_MILLIS = { cubic: 3000, bbr: 11_500 } as const;
+
 export const storiesPossible = process.getuid?.() === 0 && existsSync('/dev/net/tun');
 if (!storiesPossible) console.warn('end-to-end stories skipped: they need root and /dev/net/tun');
 
