@@ -59,9 +59,10 @@ export class ProgressLine {
     const seconds = ((progress.at - this.#phaseBegan) / 1e6).toFixed(1);
     const parts = [`${this.#run}: ${progress.phase.padEnd(10)} ${seconds.padStart(5)} s`];
     for (const [index, { mode }] of this.#flows.entries()) {
-      if (mode !== 'echo') parts.push(`${mode} ${this.#rate(progress, index).padStart(5)} Mb/s`);
+      if (mode !== 'echo') parts.push(`${mode} ${this.#rate(progress, index).padStart(5)}`);
     }
-    return parts.join('   ');
+    // Within the 79 columns that every terminal has.
+    return `${parts.join('  ')} Mb/s`;
   }
 
   /** Goodput since the look before, Mb/s. */

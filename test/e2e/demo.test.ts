@@ -90,9 +90,10 @@ function traces(): string[] {
     .split('\n')
     .filter((name) => !foreign(name));
   const rules = execFileSync('ip', ['rule'], { encoding: 'utf8' }).split('\n');
+  // Other mounts come and go with other programs of the machine.
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')
-    .filter((line) => !foreign(line.replace(/^.*\/(?=tfz)/, '')));
+    .filter((line) => / \/(?:run\/netns|dev\/shm)/.test(line) && !foreign(line.replace(/^.*\/(?=tfz)/, '')));
   return [...temporary, ...namespaces, ...rules, ...mounts].sort();
 }
 
