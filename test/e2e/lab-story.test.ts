@@ -43,20 +43,6 @@ describe.skipIf(!root)('stories without the gateway', () => {
     expect(longestGapMillis(result.timeline!, result.cutAt, result.restoredAt)).toBeGreaterThan(3500);
   });
 
-  test('a sender with few retries dies in the outage, and the story says so', async () => {
-    const result = await runStory({
-      topology: 'router',
-      sysctl: { host: { 'net.ipv4.tcp_retries2': 4 } },
-      flows: [{ mode: 'upload' }],
-      cut: 'swallow',
-      outages: [14],
-      patienceSeconds: 5,
-      warmMillis: 1000,
-    });
-    expect(result.flows[0]).toMatchObject({ intact: false, sent: { part: 'sender', error: 'ETIMEDOUT' } });
-    expect(result.recovery!.firstByteMillis).toBeUndefined();
-  });
-
   test('short outages in a row, behind a masquerading router that loses its interface', async () => {
     const result = await runStory({
       topology: 'nat',

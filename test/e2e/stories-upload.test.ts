@@ -6,7 +6,6 @@ import {
   missedRecovery,
   missedSender,
   printPlain,
-  RTT_MILLIS,
   storiesPossible,
   tell,
   WARM_MILLIS,
@@ -30,7 +29,8 @@ describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
       warmMillis: WARM_MILLIS[congestion],
     };
     if (compared) {
-      const plain = await runStory(story);
+      // The long warm-up is for the comparison of windows, which says nothing of a plain run.
+      const plain = await runStory({ ...story, warmMillis: WARM_MILLIS.cubic });
       printPlain(name, plain);
       expectTimedOut(plain);
     }
@@ -78,9 +78,6 @@ describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
   test('access: a server uploads to a host whose link is lost for 10 s', async () => {
     const name = 'upload by the server, access link lost for 10 s';
     const story: StoryOptions = { topology: 'access', flows: [{ mode: 'upload', opener: 'server' }], outages: [10] };
-    const plain = await runStory(story);
-    printPlain(name, plain);
-    expectTimedOut(plain);
     await tell({
       name,
       play: () => runStory({ ...story, gateway: true, capture: true }),
@@ -92,7 +89,7 @@ describe.skipIf(!storiesPossible)('a sender whose link is lost', () => {
   });
 
   test('nat: upload through a masquerading router that loses its interface for 5 s', async () => {
-    const name = `nat, upload, interface down for 5 s (RTT ${RTT_MILLIS} ms)`;
+    const name = 'nat, upload, interface down for 5 s';
     const story: StoryOptions = { topology: 'nat', flows: [{ mode: 'upload' }], cut: 'admin', outages: [5] };
     printPlain(name, await runStory(story));
     await tell({
