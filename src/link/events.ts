@@ -47,6 +47,73 @@ export interface RouteEvent {
   readonly name: string;
   readonly metric: number;
   readonly present: boolean;
+  /** Next hop (RTA_GATEWAY, RTA_VIA), network byte order; absent for a connected route. */
+  readonly gateway?: Uint8Array;
 }
 
-export type LinkEvent = InterfaceEvent | InterfaceGoneEvent | AddressEvent | RouteEvent;
+/** The kernel's knowledge of a neighbour changed (RTM_NEWNEIGH, RTM_DELNEIGH; NUD_* of linux/neighbour.h). */
+export interface NeighbourEvent {
+  readonly kind: 'neighbour';
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly address: Uint8Array;
+  readonly state: 'reachable' | 'stale' | 'probing' | 'failed' | 'gone';
+  /** Link-layer address; absent while it is not resolved. */
+  readonly hardware?: Uint8Array;
+}
+
+/**
+ * An ICMP or ICMPv6 message was seen on an interface, whoever it was addressed to. `bytes` is the whole IP datagram
+ * as received; the core decides whether it means anything.
+ */
+export interface IcmpEvent {
+  readonly kind: 'icmp';
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** An echo that the engine asked for was answered (`EchoRequest.sequence`), or could not be sent. */
+export interface EchoEvent {
+  readonly kind: 'echo';
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly address: Uint8Array;
+  readonly sequence: number;
+  readonly outcome: 'reply' | 'unsendable';
+}
+
+/** What a DHCP client, server or the watched exchange says about a lease (RFC 2131, RFC 8415). */
+export interface DhcpEvent {
+  readonly kind: 'dhcp';
+  readonly name: string;
+  /** Whose lease: the gateway's own uplink, or a host's on the LAN. */
+  readonly lease: 'own' | 'host';
+  readonly what: 'bound' | 'renewed' | 'rebinding' | 'expired' | 'nak' | 'released' | 'declined' | 'asking' | 'changed';
+  readonly family: 4 | 6;
+  /** The address concerned, where the report names one. */
+  readonly address?: Uint8Array;
+  readonly hardware?: Uint8Array;
+  /** Seconds from now until T1, T2 and the lease's end, where known. */
+  readonly renewSeconds?: number;
+  readonly rebindSeconds?: number;
+  readonly leaseSeconds?: number;
+}
+
+/** What the engine wants to be asked: an echo to `address` out of link `name`. */
+export interface EchoRequest {
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly address: Uint8Array;
+  /** Identifies the answer; counts up, wraps at 65,536. */
+  readonly sequence: number;
+}
+
+export type LinkEvent =
+  | InterfaceEvent
+  | InterfaceGoneEvent
+  | AddressEvent
+  | RouteEvent
+  | NeighbourEvent
+  | IcmpEvent
+  | EchoEvent
+  | DhcpEvent;

@@ -41,6 +41,10 @@ function line(event: LinkEvent): string {
       return `${event.present ? '+' : '-'}address ${event.name} ${ipText(event.address)}/${event.prefixLength}${event.global ? '' : ' link-local'}`;
     case 'route':
       return `${event.present ? '+' : '-'}route ${event.name} ${ipText(event.destination)}/${event.prefixLength} metric ${event.metric}`;
+    case 'neighbour':
+      return `neighbour ${event.name} ${ipText(event.address)} ${event.state}`;
+    default:
+      return event.kind;
   }
 }
 
