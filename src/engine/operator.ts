@@ -1,26 +1,25 @@
 /**
- * Commands: what a person, a script or a hook asks of the engine, and the snapshots it is shown.
+ * Operator: carries out what a person, a script or a hook asks of the engine, and what the kernel reports of links.
  */
-import { COUNTER } from '../base/counters.ts';
 import { MICROS_PER_SECOND, type Micros, NEVER } from '../base/time.ts';
-import { type Flow, KEY_WORDS } from '../flow/flow.ts';
-import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING, PHASE_NAMES } from '../flow/phase.ts';
+import type { Flow } from '../flow/flow.ts';
+import { FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { CustodyBudget } from '../freeze/custody.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
-import type { Frozen } from '../freeze/frozen.ts';
 import type { Synthesizer } from '../freeze/synthesis.ts';
 import type { LinkEvent } from '../link/events.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
-import { matchesPrefix } from '../link/routes.ts';
-import { type Scope, ScopeList } from '../link/scope.ts';
-import { formatAddressBytes } from '../wire/address.ts';
-import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector } from './commands.ts';
+import type { ScopeList } from '../link/scope.ts';
+import { abort } from './abort.ts';
+import type { Command, Reply, Selector } from './commands.ts';
 import type { EventQueue } from './event-queue.ts';
 import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
-import { badAddress, refused, unknownLink } from './refusal.ts';
-import { labelOf, targetOf } from './selector.ts';
+import { refused, unknownLink } from './refusal.ts';
+import { Selection } from './selection.ts';
+import { labelOf } from './selector.ts';
+import { flowsOf, statusOf } from './snapshot.ts';
 import type { Watch } from './watch.ts';
 
 export interface OperatorParts {
@@ -44,6 +43,7 @@ export interface OperatorParts {
 
 export class Operator {
   readonly #parts: OperatorParts;
+  readonly #selection: Selection;
   /** Links frozen by command for a limited time. */
   readonly #timedLinks = new Map<Link, Micros>();
   /** Freezes that were announced, by label. */
@@ -53,6 +53,7 @@ export class Operator {
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
+    this.#selection = new Selection(parts.table, parts.monitor);
   }
 
   handle(command: Command, now: Micros): Reply {
@@ -62,11 +63,11 @@ export class Operator {
       case 'resume':
         return this.#resume(command.selector, now);
       case 'abort':
-        return this.#abort(command.selector, now);
+        return abort(this.#parts, this.#selection, command.selector, now);
       case 'status':
-        return this.#status();
+        return statusOf(this.#parts);
       case 'flows':
-        return { kind: 'flows', flows: this.#flows(command.frozenOnly) };
+        return { kind: 'flows', flows: flowsOf(this.#parts.table, command.frozenOnly) };
     }
   }
 
@@ -132,7 +133,7 @@ export class Operator {
     }
     const until = now + duration;
     if (selector.kind === 'link' || selector.kind === 'all') {
-      const links = this.#linksOf(selector);
+      const links = this.#selection.linksOf(selector);
       if (links === null) return unknownLink(selector);
       for (const link of links) {
         if (duration !== NEVER) this.#timedLinks.set(link, until);
@@ -142,7 +143,7 @@ export class Operator {
       this.#setDeadline();
       return this.#done(`${links.map((link) => link.name).join(', ')} held by command ${untilText(duration)}`);
     }
-    const scope = this.#scopeOf(selector, until);
+    const scope = this.#selection.scopeOf(selector, until);
     if ('kind' in scope) return scope;
     if (!this.#parts.scopes.add(scope)) {
       return refused('TOO_MANY_SCOPES', 'too many scopes are frozen by command', 'resume some, or freeze a prefix');
@@ -159,7 +160,7 @@ export class Operator {
     if (this.#plans.size >= LEADS_MAX && !this.#plans.has(label)) {
       return refused('TOO_MANY_LEADS', 'too many planned freezes are under way', 'wait for them, or resume some');
     }
-    const lostMaskOf = this.#concerned(selector, now);
+    const lostMaskOf = this.#selection.concerned(selector, now);
     if (typeof lostMaskOf !== 'function') return lostMaskOf;
     const earlier = this.#plans.get(label);
     const plan: Plan = { selector, duration, at: now + lead, lostMaskOf };
@@ -170,23 +171,6 @@ export class Operator {
     const message = `${label} will be held by command in ${lead / 1e6} s, ${untilText(duration)}`;
     this.#parts.events.push({ at: now, name: 'freeze-planned', message, figures: { flows, micros: lead } });
     return { kind: 'done', flows, message };
-  }
-
-  /** Which endpoints of a flow a freeze would put out of reach. */
-  #concerned(selector: Selector, now: Micros): ((flow: Flow) => number) | Reply {
-    if (selector.kind === 'link' || selector.kind === 'all') {
-      const ports = this.#linksOf(selector)?.map((link) => link.port);
-      if (ports === undefined) return unknownLink(selector);
-      return ({ halves }) => (ports.includes(halves[0].port) ? 1 : 0) | (ports.includes(halves[1].port) ? 2 : 0);
-    }
-    const scope = this.#scopeOf(selector, now);
-    if ('kind' in scope) return scope;
-    const list = new ScopeList();
-    list.add(scope);
-    const { keys } = this.#parts.table;
-    const covers = (flow: Flow, half: 0 | 1): boolean =>
-      list.covers(flow.family, keys, flow.index * KEY_WORDS + 4 * half, flow.index, flow.generation, half);
-    return (flow) => (covers(flow, 0) ? 1 : 0) | (covers(flow, 1) ? 2 : 0);
   }
 
   /** Takes back what was announced for the selector; both ends get their windows again. */
@@ -204,7 +188,7 @@ export class Operator {
   #resume(selector: Selector, now: Micros): Reply {
     const wasPlanned = this.#cancelPlans(selector);
     if (selector.kind === 'link' || selector.kind === 'all') {
-      const links = selector.kind === 'all' ? this.#parts.monitor.links : this.#linksOf(selector);
+      const links = selector.kind === 'all' ? this.#parts.monitor.links : this.#selection.linksOf(selector);
       if (links === null) return unknownLink(selector);
       for (const link of links) {
         this.#timedLinks.delete(link);
@@ -224,164 +208,6 @@ export class Operator {
     this.#setDeadline();
     return this.#done(`${labelOf(selector)} resumed`);
   }
-
-  /** Ends connections now: RST to both ends; a far end beyond a loss is told when it is back. */
-  #abort(selector: Selector, now: Micros): Reply {
-    const matches = this.#matcher(selector);
-    if (typeof matches !== 'function') return matches;
-    const { synthesizer, freezer, events } = this.#parts;
-    let count = 0;
-    this.#parts.table.forEach((flow) => {
-      if (!matches(flow) || flow.phase === BYPASS || flow.phase === CLOSING) return;
-      count++;
-      const [a, b] = flow.halves;
-      for (const half of [0, 1] as const) {
-        const addressee = flow.halves[half];
-        if (addressee.rcvKnown && (flow.lostMask & (half + 1)) === 0) {
-          synthesizer.reset(flow, half === 0 ? 1 : 0, addressee.rcvNxt, half === 0 ? b.rcvNxt : a.rcvNxt);
-        } else if (addressee.sndKnown && (flow.lostMask & (half + 1)) === 0) {
-          // In SYN-SENT only the ACK of the SYN makes a reset acceptable (RFC 9293 3.10.7.3).
-          synthesizer.reset(flow, half === 0 ? 1 : 0, 0, addressee.sndNxt);
-        }
-      }
-      const lost = flow.frozen?.custodyBytes ?? 0;
-      const message = `aborted by command, ${lost} bytes undelivered`;
-      events.push({ at: now, name: 'flow-aborted', message, flow: flow.id, figures: { bytes: lost } });
-      this.#parts.counters[COUNTER.undeliverableBytes]! += lost;
-      this.#parts.onEnded(flow, now);
-      if (flow.phase === FROZEN && flow.frozen !== null) {
-        const frozen = flow.frozen as Frozen;
-        frozen.custody.discard();
-        frozen.nearReset = true;
-      } else {
-        freezer.release(flow);
-        flow.phase = CLOSING;
-      }
-    });
-    return { kind: 'done', flows: count, message: `${count} connections ended` };
-  }
-
-  #linksOf(selector: Selector): readonly Link[] | null {
-    const { links } = this.#parts.monitor;
-    // Everything: what lies beyond the uplinks. Freezing the LAN side as well would leave nobody to hold.
-    if (selector.kind === 'all') return links.some(isWan) ? links.filter(isWan) : links;
-    const link = selector.kind === 'link' ? this.#parts.monitor.byName(selector.name) : undefined;
-    return link === undefined ? null : [link];
-  }
-
-  #scopeOf(selector: Selector, until: Micros): Scope | Reply {
-    const label = labelOf(selector);
-    if (selector.kind === 'flow') {
-      const flow = this.#parts.table.byId(selector.id);
-      if (flow === null) return refused('UNKNOWN_FLOW', `no flow ${selector.id}`, 'see "tcpfreeze flows"');
-      // The side beyond a WAN link is the one that gets lost; between two links of one role, the responder's.
-      const wan = flow.halves.findIndex(
-        (half) => half.port >= 0 && this.#parts.monitor.links[half.port]!.role === 'wan',
-      );
-      const flowHalf = wan === 0 ? 0 : 1;
-      const empty = new Int32Array(4);
-      const { index, generation } = flow;
-      return {
-        label,
-        family: 0,
-        words: empty,
-        prefixLength: 0,
-        flowIndex: index,
-        flowGeneration: generation,
-        flowHalf,
-        until,
-      };
-    }
-    const target = targetOf(selector);
-    if (target === null) return badAddress(label);
-    return { label, ...target, flowIndex: -1, flowGeneration: 0, flowHalf: 0, until };
-  }
-
-  #matcher(selector: Selector): ((flow: Flow) => boolean) | Reply {
-    if (selector.kind === 'all') return () => true;
-    if (selector.kind === 'flow') {
-      const wanted = this.#parts.table.byId(selector.id);
-      if (wanted === null) return refused('UNKNOWN_FLOW', `no flow ${selector.id}`, 'see "tcpfreeze flows"');
-      return (flow) => flow === wanted;
-    }
-    if (selector.kind === 'link') {
-      const links = this.#linksOf(selector);
-      if (links === null) return unknownLink(selector);
-      return (flow) => flow.halves.some((half) => links.some((link) => link.port === half.port));
-    }
-    const target = targetOf(selector);
-    if (target === null) return badAddress(labelOf(selector));
-    const { keys } = this.#parts.table;
-    return (flow) => {
-      const at = flow.index * KEY_WORDS;
-      return (
-        flow.family === target.family &&
-        (matchesPrefix(keys, at, target.words, target.prefixLength) ||
-          matchesPrefix(keys, at + 4, target.words, target.prefixLength))
-      );
-    };
-  }
-
-  #status(): Reply {
-    const counts = new Array<number>(PHASE_NAMES.length).fill(0);
-    this.#parts.table.forEach((flow) => {
-      counts[flow.phase]!++;
-    });
-    const flows: FlowCounts = {
-      total: this.#parts.table.size,
-      opening: counts[OPENING]!,
-      flowing: counts[FLOWING]!,
-      frozen: counts[FROZEN]!,
-      handback: counts[HANDBACK]!,
-      closing: counts[CLOSING]!,
-      bypass: counts[BYPASS]!,
-    };
-    const links: LinkSnapshot[] = this.#parts.monitor.links.map((link) => ({
-      name: link.name,
-      role: link.role,
-      state: link.isLost ? 'lost' : 'up',
-      since: link.since,
-      reason: link.reason,
-      evidence: link.standing(),
-    }));
-    return { kind: 'status', links, flows, custodyBytes: this.#parts.budget.used };
-  }
-
-  #flows(frozenOnly: boolean): FlowSnapshot[] {
-    const list: FlowSnapshot[] = [];
-    this.#parts.table.forEach((flow) => {
-      const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
-      if (frozenOnly && !isHeld) return;
-      list.push({
-        id: flow.id,
-        family: flow.family,
-        originator: this.#endpoint(flow, 0),
-        responder: this.#endpoint(flow, 1),
-        phase: PHASE_NAMES[flow.phase]!,
-        near: isHeld ? (flow.near === 0 ? 'originator' : 'responder') : null,
-        frozenSince: isHeld ? flow.frozenSince : null,
-        custodyBytes: flow.frozen?.custodyBytes ?? 0,
-        class: 'temporary',
-        bypassReason: flow.bypassReason,
-      });
-    });
-    return list;
-  }
-
-  #endpoint(flow: Flow, half: 0 | 1): string {
-    const words = flow.family === 4 ? 1 : 4;
-    const bytes = new Uint8Array(4 * words);
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < words; i++)
-      view.setInt32(4 * i, this.#parts.table.keys[flow.index * KEY_WORDS + 4 * half + i]!);
-    const text = formatAddressBytes(bytes);
-    const port = half === 0 ? flow.originatorPort : flow.responderPort;
-    return flow.family === 6 ? `[${text}]:${port}` : `${text}:${port}`;
-  }
-}
-
-function isWan(link: Link): boolean {
-  return link.role === 'wan';
 }
 
 function untilText(duration: Micros): string {

@@ -1,0 +1,141 @@
+/**
+ * Assembly: makes the parts of an engine and ties them together. The ties are here alone; each part knows only what it is given.
+ */
+import { Prng } from '../base/prng.ts';
+import type { Micros } from '../base/time.ts';
+import { FlowTable } from '../flow/table.ts';
+import { Arena } from '../freeze/arena.ts';
+import type { FreezeContext } from '../freeze/context.ts';
+import { CustodyBudget } from '../freeze/custody.ts';
+import { Drainer } from '../freeze/drain.ts';
+import { Freezer } from '../freeze/freeze.ts';
+import { Handback } from '../freeze/handback.ts';
+import { Holder } from '../freeze/hold.ts';
+import { Outbox } from '../freeze/outbox.ts';
+import { Pacer } from '../freeze/pacer.ts';
+import { Synthesizer } from '../freeze/synthesis.ts';
+import { Waker } from '../freeze/wakeup.ts';
+import { LinkMonitor } from '../link/monitor.ts';
+import { ScopeList } from '../link/scope.ts';
+import { KIND_TCP, Packet } from '../wire/packet.ts';
+import { verifyChecksums } from '../wire/rewrite.ts';
+import { Admission } from './admission.ts';
+import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
+import { EventQueue } from './event-queue.ts';
+import { Operator } from './operator.ts';
+import { Settler } from './settler.ts';
+import { FlowTimers } from './timers.ts';
+import { Watch } from './watch.ts';
+
+export interface EngineParts {
+  readonly counters: Float64Array;
+  readonly context: FreezeContext;
+  readonly table: FlowTable;
+  readonly arena: Arena;
+  readonly outbox: Outbox;
+  readonly monitor: LinkMonitor;
+  readonly scopes: ScopeList;
+  readonly timers: FlowTimers;
+  readonly waker: Waker;
+  readonly drainer: Drainer;
+  readonly freezer: Freezer;
+  readonly holder: Holder;
+  readonly handback: Handback;
+  readonly admission: Admission;
+  readonly operator: Operator;
+  readonly settler: Settler;
+  readonly watch: Watch;
+  readonly events: EventQueue;
+}
+
+/** The present, for parts that are called back without being told: set by the engine at each of its entries. */
+export interface Present {
+  now: Micros;
+}
+
+/** @throws RangeError when the memory is too small for the configuration; a programmer's error */
+export function assemble(config: EngineConfig, memory: EngineMemory, present: Present): EngineParts {
+  const { counters } = memory;
+  const vnetLength = config.vnetHeaderLength;
+  const arena = new Arena(memory.arena, READ_MAX);
+  const check = new Packet();
+  check.attach(memory.arena);
+  const outbox = new Outbox(memory.outbox);
+  const table = new FlowTable(config.maxFlows, config.hashKey);
+  const monitor = new LinkMonitor(config.ports, 0);
+  const scopes = new ScopeList();
+  const timers = new FlowTimers();
+  const events = new EventQueue();
+  const pacers = Array.from({ length: config.ports.length + 1 }, () => new Pacer());
+  const synthesizer = new Synthesizer(table, outbox, counters, new Prng(config.seed), vnetLength);
+  const context: FreezeContext = {
+    table,
+    arena,
+    budget: new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal),
+    synthesizer,
+    counters,
+    pacerOf: (port) => pacers[port + 1]!,
+    mtuOf: (port) => monitor.links[port]?.mtu ?? 1500,
+    isReachable: (flow, half) => monitor.links[flow.halves[half].port]?.canCarry ?? true,
+    isSound: (offset, length) => check.parse(offset, length, vnetLength) === KIND_TCP && verifyChecksums(check),
+    reschedule: (flow) => timers.set(flow, freezer.deadlineOf(flow)),
+    report: (name, flow, message, figures, at) => events.push({ at, name, message, flow: flow.id, figures }),
+  };
+  const waker = new Waker(context);
+  const drainer = new Drainer(context);
+  const handback = new Handback(context);
+  const holder = new Holder(context);
+  const freezer = new Freezer(context, waker, (flow) => handback.begin(flow, present.now));
+  const admission = new Admission(table, monitor, scopes, counters, vnetLength, (flow) => {
+    settler.endHandback(flow, present.now);
+    freezer.release(flow);
+  });
+  const settler = new Settler({
+    table,
+    admission,
+    freezer,
+    handback,
+    drainer,
+    counters,
+    events,
+    pacerOf: context.pacerOf,
+    reschedule: context.reschedule,
+  });
+  const watch = new Watch(context, monitor, scopes, events, settler, config.ports);
+  const operator = new Operator({
+    table,
+    monitor,
+    scopes,
+    budget: context.budget,
+    synthesizer,
+    freezer,
+    drainer,
+    watch,
+    events,
+    counters,
+    isSettling: () => settler.isPending,
+    onLinkVerdict: (link, now) => settler.onVerdict(link, now),
+    onScopesChanged: (now) => settler.settleAll(now),
+    onEnded: (flow, now) => settler.endHandback(flow, now),
+  });
+  return {
+    counters,
+    context,
+    table,
+    arena,
+    outbox,
+    monitor,
+    scopes,
+    timers,
+    waker,
+    drainer,
+    freezer,
+    holder,
+    handback,
+    admission,
+    operator,
+    settler,
+    watch,
+    events,
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * The path of every segment that is not simply passing: its flow is opening into a loss, held, being handed back, closing or left
+ * alone. The phase table (freeze/phases.ts) decides, the parts of freeze/ act.
+ */
+import { COUNTER } from '../base/counters.ts';
+import type { Micros } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
+import { BYPASS, CLOSING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
+import type { Frozen } from '../freeze/frozen.ts';
+import * as phases from '../freeze/phases.ts';
+import type { Packet } from '../wire/packet.ts';
+import { seqDiff, seqLt } from '../wire/seq.ts';
+import { RST, SYN } from '../wire/tcp-flags.ts';
+import type { EngineParts } from './assembly.ts';
+import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
+import { segmentKind } from './kind.ts';
+import { isTrusted } from './trust.ts';
+
+/** A sequence number this far from what is expected is no probe (largest window, RFC 7323 2.3). */
+const PROBE_DISTANCE = 65_535 * 2 ** 14;
+
+export class TablePath {
+  readonly #parts: EngineParts;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** One segment of `flow`, sent by half `direction`. */
+  handle(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): Disposition {
+    const counters = this.#parts.counters;
+    const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
+    const side =
+      flow.lostMask === 0 && !isHeld ? phases.SIDE_ANY : direction === flow.near ? phases.SIDE_NEAR : phases.SIDE_FAR;
+    const kind = segmentKind(flow, side, packet);
+    const action = phases.actionFor(flow.phase, side, kind);
+    if (flow.phase === BYPASS) {
+      flow.lastSeenAt = now;
+      return action === phases.ACT_BYPASS ? FORWARD : DROP;
+    }
+    if (isHeld && !isTrusted(packet, counters)) return DROP;
+    const wasOpening = flow.phase === OPENING;
+    const found = track(flow, direction, packet, now);
+    if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
+    if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
+      // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
+      flow.frozen = null;
+      this.#parts.settler.settle(flow, now);
+      return side === phases.SIDE_NEAR ? CONSUME : FORWARD;
+    }
+    const frozen = flow.frozen as Frozen | null;
+    if (isHeld && side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
+    switch (action) {
+      case phases.ACT_FORWARD:
+        if (packet.payloadLength > 0 && flow.phase !== CLOSING)
+          this.#parts.arena.retain(flow.halves[direction], packet, now);
+        if ((packet.flags & RST) !== 0) onReset(flow, flow.halves[direction], packet);
+        return FORWARD;
+      case phases.ACT_PARK:
+        this.#parts.holder.park(flow, packet);
+        return CONSUME;
+      case phases.ACT_TAKE:
+        this.#parts.holder.onNearData(flow, packet, now);
+        return CONSUME;
+      case phases.ACT_ANSWER:
+        if (flow.phase === HANDBACK) this.#parts.handback.answer(flow, packet);
+        else this.#parts.holder.onNearProbe(flow, packet);
+        return CONSUME;
+      case phases.ACT_HOLD_RESET:
+        this.#parts.holder.onNearReset(flow, packet);
+        return CONSUME;
+      case phases.ACT_LATE:
+        this.#parts.holder.onFarData(flow, packet);
+        return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : DROP;
+      case phases.ACT_END: {
+        const endpoint = flow.halves[flow.near];
+        if (!isExactReset(endpoint, packet)) {
+          counters[COUNTER.outOfWindow]! += 1;
+          return DROP;
+        }
+        this.#parts.settler.endHandback(flow, now);
+        this.#parts.holder.onFarReset(flow, now);
+        this.#parts.freezer.release(flow);
+        flow.phase = CLOSING;
+        return FORWARD;
+      }
+      case phases.ACT_CLOCK: {
+        if (packet.payloadLength > 0) this.#parts.waker.stop(flow);
+        if ((found & ADVANCED_ACK) !== 0)
+          this.#parts.context.pacerOf(flow.halves[direction].port).onDelivered(lastTracked.acked, now);
+        const ends = this.#parts.handback.onFar(flow, packet, found, now);
+        if (flow.frozen === null) this.#parts.settler.handedBack(flow, now);
+        if (ends && packet.payloadLength > 0) this.#parts.arena.retain(flow.halves[direction], packet, now);
+        return ends ? (this.#parts.context.isReachable(flow, flow.near) ? FORWARD : DROP) : CONSUME;
+      }
+      case phases.ACT_FRESH: {
+        const end = (packet.seq + packet.segLength) | 0;
+        // Below CE, or a probe of a window that is still shut: the gateway's affair.
+        if (frozen !== null && (!seqLt(frozen.custody.end, end) || frozen.offeredEdge === packet.seq)) {
+          this.#parts.handback.answer(flow, packet);
+          return CONSUME;
+        }
+        if (packet.payloadLength > 0) this.#parts.arena.retain(flow.halves[direction], packet, now);
+        return FORWARD;
+      }
+      default:
+        if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#parts.holder.onFarAck(flow);
+        else counters[COUNTER.absorbed]! += 1;
+        return DROP;
+    }
+  }
+
+  /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
+  #implausible(flow: Flow, side: number, packet: Packet): Disposition {
+    this.#parts.counters[COUNTER.outOfWindow]! += 1;
+    const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
+    if (!isHeld) return flow.lostMask !== 0 && side === phases.SIDE_NEAR ? DROP : FORWARD;
+    // Some stacks probe with whole segments beyond the window: one answer, nothing taken.
+    const frozen = flow.frozen as Frozen;
+    const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
+    if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
+      if (flow.phase === HANDBACK) this.#parts.handback.answer(flow, packet);
+      else this.#parts.holder.onNearProbe(flow, packet);
+      return CONSUME;
+    }
+    return DROP;
+  }
+}
+
+/** A reset that its receiver acts upon ends the flow (RFC 5961 3.2). */
+export function onReset(flow: Flow, sender: Half, packet: Packet): void {
+  const isExact = isExactReset(flow.halves[sender === flow.halves[0] ? 1 : 0], packet);
+  if (isExact || (sender.sndKnown && packet.seq === sender.sndNxt)) flow.phase = CLOSING;
+}
