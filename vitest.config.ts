@@ -1,7 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-// Two groups: the core tests run side by side; the end-to-end stories run one after another and after the
-// core tests, because they measure times on real kernels and must not compete for the processor.
+// Three groups, one after another. The core tests run side by side. The live tests use real kernels, each in namespaces of its
+// own, and mostly wait: they run side by side too, and judge no times. The end-to-end stories measure times and must not
+// compete for the processor: they run alone.
 export default defineConfig({
   test: {
     projects: [
@@ -9,9 +10,19 @@ export default defineConfig({
         test: {
           name: 'core',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**'],
+          exclude: ['test/e2e/**', 'test/live/**'],
           testTimeout: 120_000,
           sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: 'live',
+          include: ['test/live/**/*.test.ts'],
+          maxWorkers: 4,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -21,7 +32,7 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 60_000,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
