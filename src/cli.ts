@@ -60,6 +60,7 @@ controlOption(program.command('flows').description('the connections that are tra
 controlOption(program.command('events').description('what happened'))
   .option('--json', 'print JSON, one event per line')
   .option('--follow', 'go on with what happens from now on')
+  .addOption(new Option('--list', 'every event that there is, with code and meaning').conflicts('follow'))
   .action(events);
 
 controlOption(

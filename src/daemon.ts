@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { TcpfreezeError } from './base/errors.ts';
+import type { EventName } from './base/event-table.ts';
 import {
   type Action,
   accepted,
@@ -262,19 +263,20 @@ export class Daemon implements ControlTarget {
   }
 
   /** An event of the shell's own. */
-  #say(name: string, message: string, error?: Error): void {
-    if (error === undefined) this.#log.info({ event: name }, message);
-    else this.#log.error({ event: name, err: error }, message);
-    this.history.record(toEventJson({ name, message }, new Date()));
+  #say(name: EventName, message: string, error?: Error): void {
+    const event = toEventJson({ name, message }, new Date());
+    this.#log[event.severity](
+      { event: name, code: event.code, ...(error === undefined ? {} : { err: error }) },
+      message,
+    );
+    this.history.record(event);
   }
 
   #take(datapath: Datapath, event: EngineEvent): void {
     const json = toEventJson(event, datapath.toDate(event.at));
     this.history.record(json);
-    const { time: _time, message, name, ...fields } = json;
-    // Links concern everybody; what happens to single flows would fill the log of a busy gateway.
-    if (event.flow === undefined) this.#log.info({ event: name, ...fields }, message);
-    else this.#log.debug({ event: name, ...fields }, message);
+    const { time: _time, message, name, severity, ...fields } = json;
+    this.#log[severity]({ event: name, ...fields }, message);
   }
 
   #current(): Running {

@@ -1,8 +1,9 @@
 /** The commands that talk to a running gateway. */
+import { EVENTS } from '../base/event-table.ts';
 import type { Action, ActionJson } from '../control/api.ts';
 import { ControlClient } from '../control/client.ts';
 import { controlPath } from '../control/socket.ts';
-import { eventText, flowsText, statusText } from './show.ts';
+import { eventListText, eventText, flowsText, statusText } from './show.ts';
 
 export interface AskFlags {
   readonly control?: string;
@@ -27,7 +28,11 @@ export async function flows(flags: AskFlags & { readonly frozen?: boolean }): Pr
   print(flags.json === true ? JSON.stringify(answer) : flowsText(answer, Date.now()));
 }
 
-export async function events(flags: AskFlags & { readonly follow?: boolean }): Promise<void> {
+export async function events(flags: AskFlags & { readonly follow?: boolean; readonly list?: boolean }): Promise<void> {
+  if (flags.list === true) {
+    print(flags.json === true ? JSON.stringify(EVENTS) : eventListText());
+    return;
+  }
   for await (const event of client(flags).events(flags.follow === true)) {
     print(flags.json === true ? JSON.stringify(event) : eventText(event));
   }

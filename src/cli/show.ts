@@ -1,4 +1,5 @@
 /** What the commands print for people. Pure: data in, text out. */
+import { EVENT_NAMES, eventKind } from '../base/event-table.ts';
 import type { FlowJson, StatusJson } from '../control/api.ts';
 import type { EventJson } from '../control/history.ts';
 import { agoText, bytesText, durationText, table } from './table.ts';
@@ -48,5 +49,16 @@ export function flowsText(flows: readonly FlowJson[], now: number): string {
 export function eventText(event: EventJson): string {
   const where = [event.link, event.flow].filter((part) => part !== undefined).join(' ');
   const figures = Object.entries(event.figures ?? {}).map(([name, value]) => `${name}=${value}`);
-  return [event.time, event.name.padEnd(20), where, event.message, ...figures].filter((part) => part !== '').join('  ');
+  return [event.time, event.severity.padEnd(5), event.name.padEnd(20), where, event.message, ...figures]
+    .filter((part) => part !== '')
+    .join('  ');
+}
+
+/** Every event there is, by code. */
+export function eventListText(): string {
+  const rows = EVENT_NAMES.map((name) => {
+    const { code, severity, meaning, figures } = eventKind(name);
+    return [String(code), name, severity, meaning, figures.join(', ')];
+  });
+  return table([['CODE', 'EVENT', 'SEVERITY', 'MEANING', 'FIGURES'], ...rows]);
 }

@@ -1,15 +1,22 @@
 /**
  * The latest events, as the public JSON has them, and whoever follows them.
  */
+import { type EventName, eventKind, type Severity } from '../base/event-table.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 
 /** About 300 bytes each: 3 MB at most. */
 export const HISTORY_CAPACITY = 10_000;
 
+/** Part of the capacity that events of severity debug may take: single flows must not push out what happened to links. */
+const DEBUG_SHARE = 0.2;
+
 /** An event for people and programs: times ISO 8601, durations seconds. */
 export interface EventJson {
   readonly time: string;
-  readonly name: string;
+  readonly name: EventName;
+  /** Stable number of the name, and how much it matters: src/base/event-table.ts. */
+  readonly code: number;
+  readonly severity: Severity;
   readonly message: string;
   readonly link?: string;
   readonly flow?: string;
@@ -20,9 +27,12 @@ export interface EventJson {
 /** @param time of the event on the wall clock */
 export function toEventJson(event: Omit<EngineEvent, 'at'>, time: Date): EventJson {
   const { name, message, link, flow, reason, figures } = event;
+  const { code, severity } = eventKind(name);
   return {
     time: time.toISOString(),
     name,
+    code,
+    severity,
     message,
     ...(link === undefined ? {} : { link }),
     ...(flow === undefined ? {} : { flow }),
@@ -40,30 +50,49 @@ function inSeconds(figures: Readonly<Record<string, number>>): Record<string, nu
   );
 }
 
-export class EventHistory {
-  readonly #ring: EventJson[] = [];
+/** The newest events of one kind, each with its place in the order of all. */
+class Ring {
+  readonly #entries: { readonly order: number; readonly event: EventJson }[] = [];
   readonly #capacity: number;
-  /** Events ever recorded; the next one's place is this modulo the capacity. */
   #recorded = 0;
-  readonly #listeners = new Set<(event: EventJson) => void>();
 
-  /** @param capacity 1 or more; the oldest events make room */
-  constructor(capacity: number = HISTORY_CAPACITY) {
+  constructor(capacity: number) {
     this.#capacity = capacity;
   }
 
+  add(order: number, event: EventJson): void {
+    this.#entries[this.#recorded % this.#capacity] = { order, event };
+    this.#recorded += 1;
+  }
+
+  get entries(): readonly { readonly order: number; readonly event: EventJson }[] {
+    return this.#entries;
+  }
+}
+
+export class EventHistory {
+  readonly #debug: Ring;
+  readonly #others: Ring;
+  #recorded = 0;
+  readonly #listeners = new Set<(event: EventJson) => void>();
+
+  /** @param capacity 2 or more; the oldest events of a kind make room */
+  constructor(capacity: number = HISTORY_CAPACITY) {
+    const debug = Math.max(1, Math.floor(capacity * DEBUG_SHARE));
+    this.#debug = new Ring(debug);
+    this.#others = new Ring(capacity - debug);
+  }
+
   record(event: EventJson): void {
-    this.#ring[this.#recorded % this.#capacity] = event;
+    (event.severity === 'debug' ? this.#debug : this.#others).add(this.#recorded, event);
     this.#recorded += 1;
     for (const listener of this.#listeners) listener(event);
   }
 
   /** Oldest first. */
   list(): EventJson[] {
-    const start = this.#recorded % this.#capacity;
-    return this.#recorded <= this.#capacity
-      ? this.#ring.slice()
-      : [...this.#ring.slice(start), ...this.#ring.slice(0, start)];
+    const all = [...this.#debug.entries, ...this.#others.entries];
+    return all.sort((a, b) => a.order - b.order).map(({ event }) => event);
   }
 
   /** @returns the function that ends it */

@@ -2,6 +2,7 @@
  * What a person or program may ask of a running engine, and what it answers. Plain data: commands cross from the
  * main thread to the worker by structured clone. Field names of the answers are those of the public JSON.
  */
+import type { EventName } from '../base/event-table.ts';
 import type { Micros } from '../base/time.ts';
 
 /** What a freeze, resume or abort applies to. */
@@ -71,8 +72,8 @@ export type Reply =
 /** Something worth telling a person: transitions of links, scopes and flows, refusals, limits. */
 export interface EngineEvent {
   readonly at: Micros;
-  /** Stable name, kebab-case: `link-lost`, `flow-frozen`, ... */
-  readonly name: string;
+  /** Stable, from the one table of events. */
+  readonly name: EventName;
   readonly message: string;
   readonly link?: string;
   readonly flow?: string;

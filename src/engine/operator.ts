@@ -169,7 +169,7 @@ export class Operator {
     if (earlier !== undefined) this.#parts.drainer.end(earlier);
     this.#setDeadline();
     const message = `${label} will be held by command in ${lead / 1e6} s, ${untilText(duration)}`;
-    this.#parts.events.push({ at: now, name: 'freeze-planned', message, figures: { flows, micros: lead } });
+    this.#parts.events.push({ at: now, name: 'freeze-planned', message, figures: { flows, leadMicros: lead } });
     return { kind: 'done', flows, message };
   }
 

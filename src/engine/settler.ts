@@ -128,7 +128,7 @@ export class Settler {
       at: now,
       name: 'handback-complete',
       message: `custody of ${summary.flows} flows delivered`,
-      figures: { flows: summary.flows, bytes: summary.bytes, micros: summary.micros },
+      figures: { flows: summary.flows, bytes: summary.bytes, durationMicros: summary.micros },
     });
   }
 

@@ -1,4 +1,5 @@
 /** What the parts of freeze/ share: the memory they work in and the few things they ask of the engine. */
+import type { EventName } from '../base/event-table.ts';
 import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { FlowTable } from '../flow/table.ts';
@@ -24,5 +25,5 @@ export interface FreezeContext {
   /** The flow's timers changed; the engine asks `Freezer.deadlineOf`. */
   reschedule(flow: Flow): void;
   /** Something worth telling about one flow. */
-  report(name: string, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void;
+  report(name: EventName, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void;
 }

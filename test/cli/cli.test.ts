@@ -5,6 +5,7 @@ import { withFlags } from '../../src/cli/run.ts';
 import { eventText, flowsText, statusText } from '../../src/cli/show.ts';
 import { bytesText, durationText, table } from '../../src/cli/table.ts';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
+import { toEventJson } from '../../src/control/history.ts';
 import { DEFAULT_CONFIG, type LinkConfig } from '../../src/policy/policy.ts';
 
 describe('options', () => {
@@ -142,8 +143,8 @@ describe('text for people', () => {
   });
 
   test('events', () => {
-    const event = { time: 't', name: 'link-lost', message: 'gone', link: 'wan0', figures: { flows: 2 } };
-    expect(eventText(event)).toBe('t  link-lost             wan0  gone  flows=2');
+    const event = toEventJson({ name: 'link-lost', message: 'gone', link: 'wan0', figures: { flows: 2 } }, new Date(0));
+    expect(eventText(event)).toBe('1970-01-01T00:00:00.000Z  warn   link-lost             wan0  gone  flows=2');
   });
 
   test('findings: one line each, with what mends it', () => {

@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TcpfreezeError } from '../../src/base/errors.ts';
+import type { EventName } from '../../src/base/event-table.ts';
 import type { Action, DoneJson, FlowJson, StatusJson } from '../../src/control/api.ts';
 import { toCommand } from '../../src/control/api.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { ControlServer, type ControlTarget } from '../../src/control/control.ts';
-import { EventHistory } from '../../src/control/history.ts';
+import { EventHistory, toEventJson } from '../../src/control/history.ts';
 import { assertSocketFree } from '../../src/control/socket.ts';
 
 const STATUS: StatusJson = {
@@ -101,29 +102,33 @@ describe('served', () => {
     expect(wrong).toMatchObject({ code: 'BAD_REQUEST', exitCode: 2 });
   });
 
+  function tell(name: EventName, message = ''): void {
+    target.history.record(toEventJson({ name, message }, new Date(0)));
+  }
+
   test('events so far', async () => {
-    target.history.record({ time: 't1', name: 'a', message: 'line\nbreak' });
-    target.history.record({ time: 't2', name: 'b', message: '' });
+    tell('link-lost', 'line\nbreak');
+    tell('link-restored');
     const got = [];
     for await (const event of client.events(false)) got.push(event);
     expect(got).toEqual(target.history.list());
   });
 
   test('following goes on with later events and ends with the gateway', async () => {
-    target.history.record({ time: 't1', name: 'a', message: '' });
+    tell('link-lost');
     const got: string[] = [];
     for await (const { name } of client.events(true)) {
       got.push(name);
-      if (name === 'a') target.history.record({ time: 't2', name: 'b', message: '' });
-      if (name === 'b') void server?.close().then(() => (server = undefined));
+      if (name === 'link-lost') tell('link-restored');
+      if (name === 'link-restored') void server?.close().then(() => (server = undefined));
     }
-    expect(got).toEqual(['a', 'b']);
+    expect(got).toEqual(['link-lost', 'link-restored']);
   });
 
   test('a follower that leaves is forgotten', async () => {
-    target.history.record({ time: 't1', name: 'a', message: '' });
+    tell('link-lost');
     for await (const _event of client.events(true)) break;
-    for (let i = 0; i < 100; i += 1) target.history.record({ time: 't', name: `n${i}`, message: '' });
+    for (let i = 0; i < 100; i += 1) tell('flows-frozen', `${i}`);
     expect((await client.status()).version).toBe('1');
   });
 

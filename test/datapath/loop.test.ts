@@ -139,7 +139,7 @@ describe('a turn', () => {
   });
 
   test('writes synthesized packets from the outbox after the batch and collects events', () => {
-    const event: EngineEvent = { at: 0, name: 'x', message: 'x' };
+    const event: EngineEvent = { at: 0, name: 'link-lost', message: 'x' };
     const { log } = run({ waits: [READY_DEVICE], reads: [60], transmits: [40, 41], events: [event, event] });
     expect(log).toEqual([
       'wait 0',

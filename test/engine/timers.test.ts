@@ -38,13 +38,13 @@ describe('flow timers', () => {
 describe('event queue', () => {
   it('keeps order, is bounded, and owns up to what it dropped', () => {
     const queue = new EventQueue();
-    for (let i = 0; i < 5_000; i++) queue.push({ at: i, name: 'x', message: `${i}` });
+    for (let i = 0; i < 5_000; i++) queue.push({ at: i, name: 'link-lost', message: `${i}` });
     const taken: string[] = [];
     for (let event = queue.shift(); event !== undefined; event = queue.shift()) taken.push(event.message);
     expect(taken).toHaveLength(4_097);
     expect(taken.slice(0, 2)).toEqual(['0', '1']);
     expect(taken.at(-1)).toBe('904 events were dropped because nobody took them');
-    queue.push({ at: 1, name: 'x', message: 'again' });
+    queue.push({ at: 1, name: 'link-lost', message: 'again' });
     expect(queue.shift()?.message).toBe('again');
     expect(queue.shift()).toBeUndefined();
   });

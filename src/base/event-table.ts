@@ -1,0 +1,47 @@
+/**
+ * The events that the gateway tells: one list for `tcpfreeze events`, the log and the control socket. Names and codes are
+ * stable; README's table is made from this one (test/base/event-table.test.ts).
+ *
+ * Codes: 1xx links, 2xx hosts, prefixes and other scopes, 3xx flows, 4xx commands, 5xx the process and its datapath.
+ * A code that was given up is not used again.
+ */
+export const SEVERITIES = ['debug', 'info', 'warn', 'error'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+export interface EventKind {
+  readonly code: number;
+  readonly severity: Severity;
+  /** One sentence for the documentation. */
+  readonly meaning: string;
+  /** Names of the figures that may come with it, as in the JSON; durations are in seconds there. */
+  readonly figures: readonly string[];
+}
+
+function kind(code: number, severity: Severity, meaning: string, ...figures: string[]): EventKind {
+  return { code, severity, meaning, figures };
+}
+
+export const EVENTS = {
+  'link-lost': kind(101, 'warn', 'a link is held for lost; `reason` names the evidence'),
+  'link-restored': kind(102, 'info', 'the evidence against a link is gone'),
+  'host-lost': kind(201, 'warn', 'one host does not answer any more, while its link does'),
+  'host-restored': kind(202, 'info', 'the host answers again'),
+  'flows-frozen': kind(301, 'info', 'what a loss has frozen, all flows in one event', 'flows', 'bytes'),
+  'flows-thawed': kind(302, 'info', 'what a return has thawed, all flows in one event', 'flows'),
+  'handback-complete': kind(303, 'info', 'everything in custody was delivered', 'flows', 'bytes', 'duration'),
+  'flow-reset': kind(310, 'debug', 'a far peer has reset a connection that was held', 'bytes'),
+  'flow-aborted': kind(311, 'debug', 'a connection was ended by command', 'bytes'),
+  'freeze-planned': kind(401, 'info', 'a freeze was announced and flows drain', 'flows', 'lead'),
+  'events-dropped': kind(501, 'warn', 'more happened at once than could be told', 'events'),
+  'datapath-failed': kind(510, 'error', "the datapath ended; traffic takes the kernel's way until it runs again"),
+  'datapath-restarted': kind(511, 'warn', 'the datapath runs again'),
+  'steering-repaired': kind(520, 'warn', 'somebody removed rules or routes of the gateway, and they were put back'),
+} as const satisfies Readonly<Record<string, EventKind>>;
+
+export type EventName = keyof typeof EVENTS;
+
+export const EVENT_NAMES = Object.keys(EVENTS) as readonly EventName[];
+
+export function eventKind(name: EventName): EventKind {
+  return EVENTS[name];
+}
