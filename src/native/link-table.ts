@@ -1,5 +1,5 @@
 /**
- * What is known of interfaces, addresses and routes, and how each netlink message changes it. Turns messages into
+ * What is known of interfaces, addresses, routes and neighbours, and how each netlink message changes it. Turns messages into
  * link events that report changes only: refreshed lifetimes, repeated states and tentative addresses make none.
  *
  * It has to remember, because the kernel does not tell everything: IPv4 routes of an interface that goes down vanish
@@ -8,7 +8,8 @@
  * the old state, shows what was lost. One route costs about 300 bytes.
  */
 import type { LinkEvent } from '../link/events.ts';
-import type { AddressMessage, LinkMessage, NetlinkMessage, RouteMessage } from './netlink-messages.ts';
+import { NeighbourTable, sameBytes } from './neighbour-table.ts';
+import type { AddressMessage, Hop, LinkMessage, NetlinkMessage, RouteMessage } from './netlink-messages.ts';
 
 interface KnownAddress {
   readonly message: AddressMessage;
@@ -16,7 +17,7 @@ interface KnownAddress {
 }
 
 interface KnownRoute {
-  readonly index: number;
+  readonly hop: Hop;
   readonly message: RouteMessage;
   generation: number;
 }
@@ -26,13 +27,16 @@ interface KnownLink {
   generation: number;
 }
 
+export type DumpKind = 'link' | 'address' | 'route' | 'neighbour';
+
 export type LinkSink = (event: LinkEvent) => void;
 
 export class LinkTable {
   readonly #links = new Map<number, KnownLink>();
   readonly #addresses = new Map<string, KnownAddress>();
-  /** By destination and metric; one entry per output interface. */
+  /** By destination and metric; one entry per next hop. */
   readonly #routes = new Map<string, KnownRoute[]>();
+  readonly #neighbours = new NeighbourTable((index) => this.#links.get(index)?.message.name);
   #generation = 0;
   /** Set when routes may have vanished without a message; whoever reads the socket dumps the routes again and clears it. */
   routesDoubtful = false;
@@ -51,6 +55,9 @@ export class LinkTable {
         if (message.added) this.#routeAdded(message, sink);
         else this.#routeGone(message, sink);
         break;
+      case 'neighbour':
+        this.#neighbours.handle(message, this.#generation, sink);
+        break;
     }
   }
 
@@ -60,15 +67,17 @@ export class LinkTable {
   }
 
   /** A dump of one kind is complete: reports as gone what it did not mention. */
-  endDump(kind: 'link' | 'address' | 'route', sink: LinkSink): void {
+  endDump(kind: DumpKind, sink: LinkSink): void {
     if (kind === 'link') {
       for (const [index, link] of this.#links) if (link.generation !== this.#generation) this.#linkGone(index, sink);
     } else if (kind === 'address') {
       for (const [key, known] of this.#addresses) {
         if (known.generation !== this.#generation) this.#dropAddress(key, known, sink);
       }
-    } else {
+    } else if (kind === 'route') {
       this.#dropRoutes((route) => route.generation !== this.#generation, sink);
+    } else {
+      this.#neighbours.dropBefore(this.#generation, sink);
     }
   }
 
@@ -77,6 +86,7 @@ export class LinkTable {
     for (const { message } of this.#links.values()) sink(interfaceEvent(message));
     for (const { message } of this.#addresses.values()) this.#emitAddress(message, true, sink);
     for (const list of this.#routes.values()) for (const route of list) this.#emitRoute(route, true, sink);
+    this.#neighbours.snapshot(sink);
   }
 
   #linkAdded(message: LinkMessage, sink: LinkSink): void {
@@ -101,14 +111,15 @@ export class LinkTable {
       sink(interfaceEvent(message));
     }
     if (before.up && !message.up) {
-      this.#dropRoutes((route) => route.index === message.index && route.message.family === 4, sink);
+      this.#dropRoutes((route) => route.hop.index === message.index && route.message.family === 4, sink);
     }
   }
 
   #linkGone(index: number, sink: LinkSink): void {
     const known = this.#links.get(index);
     if (known === undefined) return;
-    this.#dropRoutes((route) => route.index === index, sink);
+    this.#dropRoutes((route) => route.hop.index === index, sink);
+    this.#neighbours.dropLink(index, sink);
     for (const [key, address] of this.#addresses) {
       if (address.message.index === index) this.#dropAddress(key, address, sink);
     }
@@ -140,18 +151,18 @@ export class LinkTable {
       list = [];
       this.#routes.set(key, list);
     } else if (message.replaces) {
-      const replaced = list.filter((route) => !message.indexes.includes(route.index));
-      list = list.filter((route) => message.indexes.includes(route.index));
+      const replaced = list.filter((route) => !message.hops.some((hop) => sameHop(hop, route.hop)));
+      list = list.filter((route) => !replaced.includes(route));
       this.#routes.set(key, list);
       for (const route of replaced) this.#emitRoute(route, false, sink);
     }
-    for (const index of message.indexes) {
-      const known = list.find((route) => route.index === index);
+    for (const hop of message.hops) {
+      const known = list.find((route) => sameHop(hop, route.hop));
       if (known !== undefined) {
         known.generation = this.#generation;
         continue;
       }
-      const route = { index, message, generation: this.#generation };
+      const route = { hop, message, generation: this.#generation };
       list.push(route);
       this.#emitRoute(route, true, sink);
     }
@@ -159,22 +170,24 @@ export class LinkTable {
 
   #routeGone(message: RouteMessage, sink: LinkSink): void {
     const key = routeKey(message);
-    const list = this.#routes.get(key);
-    if (list === undefined) return;
-    const kept = list.filter((route) => !message.indexes.includes(route.index));
-    if (kept.length === list.length) return;
-    if (kept.length === 0) this.#routes.delete(key);
-    else this.#routes.set(key, kept);
-    for (const route of list) if (message.indexes.includes(route.index)) this.#emitRoute(route, false, sink);
+    const isGone = (route: KnownRoute): boolean => message.hops.some((hop) => sameHop(hop, route.hop));
+    this.#dropFrom(key, this.#routes.get(key) ?? [], isGone, sink);
   }
 
   #dropRoutes(isGone: (route: KnownRoute) => boolean, sink: LinkSink): void {
-    for (const [key, list] of this.#routes) {
-      if (!list.some(isGone)) continue;
-      const kept = list.filter((route) => !isGone(route));
-      if (kept.length === 0) this.#routes.delete(key);
-      else this.#routes.set(key, kept);
-      for (const route of list) if (isGone(route)) this.#emitRoute(route, false, sink);
+    for (const [key, list] of this.#routes) this.#dropFrom(key, list, isGone, sink);
+  }
+
+  #dropFrom(key: string, list: KnownRoute[], isGone: (route: KnownRoute) => boolean, sink: LinkSink): void {
+    const gone = list.filter(isGone);
+    if (gone.length === 0) return;
+    const kept = list.filter((route) => !gone.includes(route));
+    if (kept.length === 0) this.#routes.delete(key);
+    else this.#routes.set(key, kept);
+    for (const route of gone) this.#emitRoute(route, false, sink);
+    // Two routers on one link: whoever thinks in prefixes and interfaces must not believe that both went.
+    for (const route of kept) {
+      if (gone.some((other) => other.hop.index === route.hop.index)) this.#emitRoute(route, true, sink);
     }
   }
 
@@ -188,7 +201,7 @@ export class LinkTable {
       if (message.index === index) this.#emitAddress(message, present, sink);
     }
     for (const list of this.#routes.values()) {
-      for (const route of list) if (route.index === index) this.#emitRoute(route, present, sink);
+      for (const route of list) if (route.hop.index === index) this.#emitRoute(route, present, sink);
     }
   }
 
@@ -200,16 +213,22 @@ export class LinkTable {
   }
 
   #emitRoute(route: KnownRoute, present: boolean, sink: LinkSink): void {
-    const name = this.#links.get(route.index)?.message.name;
+    const name = this.#links.get(route.hop.index)?.message.name;
     if (name === undefined) return;
     const { family, destination, prefixLength, metric } = route.message;
-    sink({ kind: 'route', family, destination, prefixLength, name, metric, present });
+    const { gateway } = route.hop;
+    const event = { kind: 'route', family, destination, prefixLength, name, metric, present } as const;
+    sink(gateway === undefined ? event : { ...event, gateway });
   }
 }
 
 function routeKey(message: RouteMessage): string {
   const { family, prefixLength, tos, metric, destination } = message;
   return `${family} ${prefixLength} ${tos} ${metric} ${destination.join('.')}`;
+}
+
+function sameHop(a: Hop, b: Hop): boolean {
+  return a.index === b.index && sameBytes(a.gateway, b.gateway);
 }
 
 function interfaceEvent(message: LinkMessage): LinkEvent {

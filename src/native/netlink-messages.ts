@@ -1,11 +1,18 @@
 /**
  * NETLINK_ROUTE messages as bytes (uapi/linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h): pure decoding into plain
  * records, and the dump requests. Nothing here throws or reads outside the given length, whatever the bytes are.
- *
- * Integers are in host order; every machine this runs on is little-endian or says so in `LITTLE`.
  */
-
-const LITTLE = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+import {
+  align,
+  attributeFits,
+  attributeSize,
+  attributeType,
+  copy,
+  familyOf,
+  LITTLE,
+  nextAttribute,
+  text,
+} from './netlink-attributes.ts';
 
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
@@ -19,6 +26,9 @@ export const RTM_GETADDR = 22;
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
 export const RTM_GETROUTE = 26;
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
+export const RTM_GETNEIGH = 30;
 
 const NLM_F_REQUEST = 0x1;
 const NLM_F_DUMP = 0x300;
@@ -32,6 +42,7 @@ const IFINFOMSG = 16;
 const IFADDRMSG = 8;
 const RTMSG = 12;
 const RTNEXTHOP = 8;
+const NDMSG = 12;
 
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
@@ -41,13 +52,27 @@ const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;
 const RTA_DST = 1;
 const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
+/** A next hop of the other family (RFC 5549): struct rtvia {u16 family, u8 address[]}. */
+const RTA_VIA = 18;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NDA_PROBES = 4;
 
+/** Size of the fixed header that a dump request has to carry. */
+const BODY: Readonly<Record<number, number>> = {
+  [RTM_GETLINK]: IFINFOMSG,
+  [RTM_GETADDR]: IFADDRMSG,
+  [RTM_GETROUTE]: RTMSG,
+  [RTM_GETNEIGH]: NDMSG,
+};
+
+/** Longest link-layer address that is of interest: MAX_ADDR_LEN of linux/netdevice.h. */
+const HARDWARE_MOST = 32;
 const AF_UNSPEC = 0;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 const IFF_UP = 0x1;
 const IFF_LOWER_UP = 0x10000;
@@ -93,8 +118,28 @@ export interface RouteMessage {
   readonly prefixLength: number;
   readonly tos: number;
   readonly metric: number;
-  /** Output interfaces; several for a multipath route. */
-  readonly indexes: readonly number[];
+  /** Several for a multipath route. */
+  readonly hops: readonly Hop[];
+}
+
+/** Where a route leads: out of an interface, to a next hop unless the destination itself is on that link. */
+export interface Hop {
+  readonly index: number;
+  readonly gateway?: Uint8Array;
+}
+
+export interface NeighbourMessage {
+  readonly kind: 'neighbour';
+  readonly added: boolean;
+  readonly index: number;
+  readonly family: 4 | 6;
+  readonly address: Uint8Array;
+  /** NUD_* bits of uapi/linux/neighbour.h; one of them is set. */
+  readonly state: number;
+  /** Questions that were not answered since it was last known to be reachable. */
+  readonly probes: number;
+  /** Link-layer address, where it is known. */
+  readonly hardware?: Uint8Array;
 }
 
 /** The end of a dump, or the refusal of a request. */
@@ -107,7 +152,7 @@ export interface ControlMessage {
   readonly interrupted: boolean;
 }
 
-export type NetlinkMessage = LinkMessage | AddressMessage | RouteMessage | ControlMessage;
+export type NetlinkMessage = LinkMessage | AddressMessage | RouteMessage | NeighbourMessage | ControlMessage;
 
 /**
  * Decodes everything in one datagram; what is cut off, of no interest or malformed is left out.
@@ -152,6 +197,9 @@ function parseMessage(view: DataView, at: number, end: number): NetlinkMessage |
     case RTM_NEWROUTE:
     case RTM_DELROUTE:
       return parseRoute(view, body, end, type === RTM_NEWROUTE, (flags & NLM_F_REPLACE) !== 0);
+    case RTM_NEWNEIGH:
+    case RTM_DELNEIGH:
+      return parseNeighbour(view, body, end, type === RTM_NEWNEIGH);
     default:
       return undefined;
   }
@@ -240,7 +288,9 @@ function parseRoute(
   let table = view.getUint8(body + 4);
   let destination: Uint8Array | undefined;
   let metric = 0;
-  const indexes: number[] = [];
+  const hops: Hop[] = [];
+  let index = 0;
+  let gateway: Uint8Array | undefined;
   for (let at = body + RTMSG; attributeFits(view, at, end); at = nextAttribute(view, at)) {
     const value = at + 4;
     const size = attributeSize(view, at);
@@ -249,7 +299,11 @@ function parseRoute(
         if (size === width) destination = copy(view, value, width);
         break;
       case RTA_OIF:
-        if (size >= 4) indexes.push(view.getInt32(value, LITTLE));
+        if (size >= 4) index = view.getInt32(value, LITTLE);
+        break;
+      case RTA_GATEWAY:
+      case RTA_VIA:
+        gateway = gatewayAt(view, at) ?? gateway;
         break;
       case RTA_PRIORITY:
         if (size >= 4) metric = view.getUint32(value, LITTLE);
@@ -258,39 +312,76 @@ function parseRoute(
         if (size >= 4) table = view.getUint32(value, LITTLE);
         break;
       case RTA_MULTIPATH:
-        collectNexthops(view, value, value + size, indexes);
+        collectNexthops(view, value, value + size, hops);
         break;
     }
   }
-  if (table !== RT_TABLE_MAIN || indexes.length === 0) return undefined;
+  if (index > 0) hops.unshift(gateway === undefined ? { index } : { index, gateway });
+  if (table !== RT_TABLE_MAIN || hops.length === 0) return undefined;
   if (destination === undefined) {
     if (prefixLength !== 0) return undefined;
     destination = new Uint8Array(width);
   }
   const tos = view.getUint8(body + 3);
-  return { kind: 'route', added, replaces, family, destination, prefixLength, tos, metric, indexes };
+  return { kind: 'route', added, replaces, family, destination, prefixLength, tos, metric, hops };
+}
+
+/** Address of an RTA_GATEWAY or RTA_VIA attribute at `at`, if it is a whole one. */
+function gatewayAt(view: DataView, at: number): Uint8Array | undefined {
+  const family = attributeType(view, at) === RTA_VIA ? 2 : 0;
+  const width = attributeSize(view, at) - family;
+  return width === 4 || width === 16 ? copy(view, at + 4 + family, width) : undefined;
 }
 
 /** struct rtnexthop {u16 len, u8 flags, u8 hops, i32 ifindex} and attributes of its own, one after another. */
-function collectNexthops(view: DataView, start: number, end: number, indexes: number[]): void {
+function collectNexthops(view: DataView, start: number, end: number, hops: Hop[]): void {
   let at = start;
   while (at + RTNEXTHOP <= end) {
     const size = view.getUint16(at, LITTLE);
     if (size < RTNEXTHOP || at + size > end) return;
     const index = view.getInt32(at + 4, LITTLE);
-    if (!indexes.includes(index)) indexes.push(index);
+    let gateway: Uint8Array | undefined;
+    for (let own = at + RTNEXTHOP; attributeFits(view, own, at + size); own = nextAttribute(view, own)) {
+      const type = attributeType(view, own);
+      if (type === RTA_GATEWAY || type === RTA_VIA) gateway = gatewayAt(view, own) ?? gateway;
+    }
+    hops.push(gateway === undefined ? { index } : { index, gateway });
     at += align(size);
   }
 }
 
+/** struct ndmsg {u8 family, u8 pad, u16 pad, i32 ifindex, u16 state, u8 flags, u8 type}. */
+function parseNeighbour(view: DataView, body: number, end: number, added: boolean): NeighbourMessage | undefined {
+  if (body + NDMSG > end) return undefined;
+  // Bridges report what they learnt as neighbours of family AF_BRIDGE: those are no addresses.
+  const family = familyOf(view.getUint8(body));
+  if (family === undefined) return undefined;
+  const width = family === 4 ? 4 : 16;
+  let address: Uint8Array | undefined;
+  let hardware: Uint8Array | undefined;
+  let probes = 0;
+  for (let at = body + NDMSG; attributeFits(view, at, end); at = nextAttribute(view, at)) {
+    const size = attributeSize(view, at);
+    const type = attributeType(view, at);
+    if (type === NDA_DST && size === width) address = copy(view, at + 4, width);
+    else if (type === NDA_LLADDR && size > 0 && size <= HARDWARE_MOST) hardware = copy(view, at + 4, size);
+    else if (type === NDA_PROBES && size >= 4) probes = view.getUint32(at + 4, LITTLE);
+  }
+  if (address === undefined) return undefined;
+  const index = view.getInt32(body + 4, LITTLE);
+  const state = view.getUint16(body + 8, LITTLE);
+  const known = { kind: 'neighbour', added, index, family, address, state, probes } as const;
+  return hardware === undefined ? known : { ...known, hardware };
+}
+
 /**
- * A dump request for links, addresses or routes of all families.
- * @param type RTM_GETLINK, RTM_GETADDR or RTM_GETROUTE
+ * A dump request for links, addresses, routes or neighbours of all families.
+ * @param type RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE or RTM_GETNEIGH
  * @param seq returned in every answer
  */
 export function emitDumpRequest(type: number, seq: number): Uint8Array {
   // struct rtgenmsg is one byte, but kernels check for the full header of the type; zeroes mean "everything".
-  const body = type === RTM_GETLINK ? IFINFOMSG : type === RTM_GETADDR ? IFADDRMSG : RTMSG;
+  const body = BODY[type] ?? RTMSG;
   const bytes = new Uint8Array(NLMSG_HEADER + body);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, bytes.byteLength, LITTLE);
@@ -298,50 +389,4 @@ export function emitDumpRequest(type: number, seq: number): Uint8Array {
   view.setUint16(6, NLM_F_REQUEST | NLM_F_DUMP, LITTLE);
   view.setUint32(8, seq, LITTLE);
   return bytes;
-}
-
-function familyOf(family: number): 4 | 6 | undefined {
-  return family === AF_INET ? 4 : family === AF_INET6 ? 6 : undefined;
-}
-
-/** NLMSG_ALIGN and RTA_ALIGN: four bytes. */
-function align(size: number): number {
-  return (size + 3) & ~3;
-}
-
-/** struct rtattr {u16 len, u16 type}, then the value. True if a whole attribute lies at `at`. */
-function attributeFits(view: DataView, at: number, end: number): boolean {
-  if (at + 4 > end) return false;
-  const size = view.getUint16(at, LITTLE);
-  return size >= 4 && at + size <= end;
-}
-
-function nextAttribute(view: DataView, at: number): number {
-  return at + align(view.getUint16(at, LITTLE));
-}
-
-/** The two top bits are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER). */
-function attributeType(view: DataView, at: number): number {
-  return view.getUint16(at + 2, LITTLE) & 0x3fff;
-}
-
-function attributeSize(view: DataView, at: number): number {
-  return view.getUint16(at, LITTLE) - 4;
-}
-
-/** A copy of its own, so that a record posted to another thread does not drag the receive buffer along. */
-function copy(view: DataView, at: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let i = 0; i < length; i++) bytes[i] = view.getUint8(at + i);
-  return bytes;
-}
-
-function text(view: DataView, at: number, length: number): string {
-  let result = '';
-  for (let i = 0; i < length; i++) {
-    const code = view.getUint8(at + i);
-    if (code === 0) break;
-    result += String.fromCharCode(code);
-  }
-  return result;
 }

@@ -1,7 +1,7 @@
 /**
- * The rtnetlink socket: what the kernel says about interfaces, addresses and routes of this network namespace.
+ * The rtnetlink socket: what the kernel says about interfaces, addresses, routes and neighbours of this network namespace.
  *
- * Subscribe first, then dump links, addresses and routes one after another (the kernel runs one dump per socket), so
+ * Subscribe first, then dump links, addresses, routes and neighbours one after another (the kernel runs one dump per socket), so
  * that nothing falls between. An overrun (ENOBUFS), an interrupted dump or doubt about routes starts the dump again; the
  * link table compares. The descriptor is non-blocking and meant for a poll set: call `read` when it is readable and
  * `handleTimeout` when `pollTimeout` is due. See native-notes/rtnetlink.md.
@@ -24,26 +24,29 @@ import {
   setsockopt,
   socket,
 } from './libc.ts';
-import { type LinkSink, LinkTable } from './link-table.ts';
+import { type DumpKind, type LinkSink, LinkTable } from './link-table.ts';
 import {
   type ControlMessage,
   emitDumpRequest,
   parseNetlink,
   RTM_GETADDR,
   RTM_GETLINK,
+  RTM_GETNEIGH,
   RTM_GETROUTE,
 } from './netlink-messages.ts';
 
 const AF_NETLINK = 16;
 const NETLINK_ROUTE = 0;
 
-/** uapi/linux/rtnetlink.h, legacy group masks. RTMGRP_NEIGH (0x4) would add neighbour states. */
+/** uapi/linux/rtnetlink.h, legacy group masks. */
 const RTMGRP_LINK = 0x1;
+const RTMGRP_NEIGH = 0x4;
 const RTMGRP_IPV4_IFADDR = 0x10;
 const RTMGRP_IPV4_ROUTE = 0x40;
 const RTMGRP_IPV6_IFADDR = 0x100;
 const RTMGRP_IPV6_ROUTE = 0x400;
-const GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
+const GROUPS =
+  RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
 
 /** Dumps come in datagrams of up to 32 KiB (NLMSG_GOODSIZE grown by the reader's buffer); one link with many virtual functions may be larger. */
 const BUFFER_BYTES = 256 * 1024;
@@ -58,12 +61,14 @@ const BATCH = 64;
 
 interface Step {
   readonly type: number;
-  readonly kind: 'link' | 'address' | 'route';
+  readonly kind: DumpKind;
 }
 
 const LINKS: Step = { type: RTM_GETLINK, kind: 'link' };
 const ADDRESSES: Step = { type: RTM_GETADDR, kind: 'address' };
 const ROUTES: Step = { type: RTM_GETROUTE, kind: 'route' };
+const NEIGHBOURS: Step = { type: RTM_GETNEIGH, kind: 'neighbour' };
+const EVERYTHING = [LINKS, ADDRESSES, ROUTES, NEIGHBOURS] as const;
 
 /** Opens and subscribes the socket. Whoever opens it closes it. @throws TcpfreezeError SYSTEM_* */
 export function openRtnetlink(): number {
@@ -119,7 +124,7 @@ export class Rtnetlink {
     const poll = new PollSet(1);
     poll.add(this.fd, POLLIN);
     const end = now() + timeoutMicros;
-    this.#start([LINKS, ADDRESSES, ROUTES], now());
+    this.#start(EVERYTHING, now());
     while (this.syncing || this.#deadline !== NEVER) {
       const time = now();
       if (time >= end) return false;
@@ -188,7 +193,7 @@ export class Rtnetlink {
   /** Everything anew, a little later. */
   #restart(now: Micros): void {
     this.#steps = [];
-    this.#schedule([LINKS, ADDRESSES, ROUTES], now + RETRY_MICROS);
+    this.#schedule(EVERYTHING, now + RETRY_MICROS);
   }
 
   #schedule(steps: readonly Step[], due: Micros): void {

@@ -9,6 +9,7 @@ import {
   parseNetlink,
   RTM_GETADDR,
   RTM_GETLINK,
+  RTM_GETNEIGH,
   RTM_GETROUTE,
 } from '../../src/native/netlink-messages.ts';
 
@@ -260,6 +261,7 @@ describe('dump requests', () => {
     [RTM_GETLINK, 32],
     [RTM_GETADDR, 24],
     [RTM_GETROUTE, 28],
+    [RTM_GETNEIGH, 28],
   ])('type %i is %i bytes with the header filled in', (type, size) => {
     const bytes = emitDumpRequest(type, 0x01020304);
     expect(bytes.length).toBe(size);
