@@ -21,6 +21,7 @@ import { KIND_TCP, Packet } from '../wire/packet.ts';
 import { verifyChecksums } from '../wire/rewrite.ts';
 import { Admission } from './admission.ts';
 import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
+import { Detection } from './detection.ts';
 import { EventQueue } from './event-queue.ts';
 import { Operator } from './operator.ts';
 import { Settler } from './settler.ts';
@@ -45,6 +46,7 @@ export interface EngineParts {
   readonly operator: Operator;
   readonly settler: Settler;
   readonly watch: Watch;
+  readonly detection: Detection;
   readonly events: EventQueue;
 }
 
@@ -102,6 +104,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     reschedule: context.reschedule,
   });
   const watch = new Watch(context, monitor, scopes, events, settler, config.ports);
+  const detection = new Detection(monitor, watch, settler);
   const operator = new Operator({
     table,
     monitor,
@@ -111,6 +114,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     freezer,
     drainer,
     watch,
+    detection,
     events,
     counters,
     isSettling: () => settler.isPending,
@@ -136,6 +140,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     operator,
     settler,
     watch,
+    detection,
     events,
   };
 }

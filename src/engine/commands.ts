@@ -4,6 +4,7 @@
  */
 import type { EventName } from '../base/event-table.ts';
 import type { Micros } from '../base/time.ts';
+import type { DhcpEvent } from '../link/events.ts';
 
 /** What a freeze, resume or abort applies to. */
 export type Selector =
@@ -20,6 +21,8 @@ export type Command =
   | { readonly kind: 'resume'; readonly selector: Selector }
   /** End the selected flows now: RST to both ends. */
   | { readonly kind: 'abort'; readonly selector: Selector }
+  /** What a hook of a DHCP client or server says about a lease. */
+  | { readonly kind: 'dhcp'; readonly event: DhcpEvent }
   | { readonly kind: 'status' }
   | { readonly kind: 'flows'; readonly frozenOnly: boolean };
 

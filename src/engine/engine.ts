@@ -17,7 +17,7 @@ import type { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, track } from '../flow/tracker.ts';
 import type { Arena } from '../freeze/arena.ts';
 import type { Drainer } from '../freeze/drain.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
 import { RST, SYN } from '../wire/tcp-flags.ts';
@@ -145,7 +145,7 @@ export class Engine {
 
   handleLink(event: LinkEvent, now: Micros): void {
     this.#present.now = now;
-    this.#parts.operator.onLink(event, now);
+    this.#parts.detection.onEvent(event, now);
   }
 
   handleCommand(command: Command, now: Micros): Reply {
@@ -185,5 +185,10 @@ export class Engine {
 
   pollEvent(): EngineEvent | undefined {
     return this.#parts.events.shift();
+  }
+
+  /** The next echo that wants to be sent, or undefined; its answer comes back as an EchoEvent. */
+  pollEcho(): EchoRequest | undefined {
+    return this.#parts.detection.pollEcho();
   }
 }

@@ -9,11 +9,12 @@ import type { CustodyBudget } from '../freeze/custody.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Synthesizer } from '../freeze/synthesis.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { DhcpEvent } from '../link/events.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import { abort } from './abort.ts';
 import type { Command, Reply, Selector } from './commands.ts';
+import type { Detection } from './detection.ts';
 import type { EventQueue } from './event-queue.ts';
 import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
 import { refused, unknownLink } from './refusal.ts';
@@ -33,6 +34,7 @@ export interface OperatorParts {
   readonly counters: Float64Array;
   readonly drainer: Drainer;
   readonly watch: Watch;
+  readonly detection: Detection;
   /** Whether flows still wait for being brought in line with a verdict. */
   isSettling(): boolean;
   onLinkVerdict(link: Link, now: Micros): void;
@@ -68,14 +70,17 @@ export class Operator {
         return statusOf(this.#parts);
       case 'flows':
         return { kind: 'flows', flows: flowsOf(this.#parts.table, command.frozenOnly) };
+      case 'dhcp':
+        return this.#lease(command.event, now);
     }
   }
 
-  /** The kernel reports a change of a link. */
-  onLink(event: LinkEvent, now: Micros): void {
-    const link = this.#parts.monitor.onEvent(event, now);
-    if (link !== null) this.#parts.watch.forget(link.port, now);
-    this.#verdict(link, now);
+  /** A DHCP client or server reports by its hook. */
+  #lease(event: DhcpEvent, now: Micros): Reply {
+    const { monitor, detection } = this.#parts;
+    if (monitor.byName(event.name) === undefined) return unknownLink({ kind: 'link', name: event.name });
+    detection.onEvent(event, now);
+    return this.#done(`${event.name}: lease ${event.what}`);
   }
 
   get deadline(): Micros {

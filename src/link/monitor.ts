@@ -123,6 +123,8 @@ export class LinkMonitor {
           this.routes.add(event.family, event.destination, event.prefixLength, link.port, event.metric);
         else this.routes.remove(event.family, event.destination, event.prefixLength, link.port);
         return null;
+      default:
+        return null;
     }
     return this.#judge(link, now);
   }
