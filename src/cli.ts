@@ -45,6 +45,7 @@ controlOption(program.command('run').description('run the gateway in the foregro
   .option('--wan <interfaces>', 'interfaces towards the rest of the world, separated by commas', interfacesOption)
   .option('--config <file>', 'configuration (YAML); flags override it')
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LOG_LEVELS))
+  .option('--print-config', 'print the configuration in effect and where each value comes from, then end')
   .option('--no-steering', 'bring up the TUN device only, change no rules and routes')
   .action(run);
 

@@ -1,6 +1,7 @@
 /** `tcpfreeze run`: the gateway in the foreground. */
 import { TcpfreezeError } from '../base/errors.ts';
-import { readConfigFile } from '../control/config-file.ts';
+import { readConfig } from '../control/config-file.ts';
+import { effectiveSettings, type Setting, settingsText } from '../control/config-print.ts';
 import { createLog } from '../control/log.ts';
 import { controlPath } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
@@ -13,11 +14,18 @@ export interface RunFlags {
   readonly control?: string;
   readonly logLevel?: LogLevel;
   readonly steering: boolean;
+  /** Print the configuration in effect, and do nothing else. */
+  readonly printConfig?: boolean;
 }
 
 /** Runs until SIGTERM or SIGINT. @throws TcpfreezeError with nothing left changed */
 export async function run(flags: RunFlags): Promise<void> {
-  const config = withFlags(flags.config === undefined ? DEFAULT_CONFIG : readConfigFile(flags.config), flags);
+  const file = flags.config === undefined ? { config: DEFAULT_CONFIG, document: {} } : readConfig(flags.config);
+  const config = withFlags(file.config, flags);
+  if (flags.printConfig === true) {
+    process.stdout.write(settingsText(effectiveSettings(...withDecisions(file.document, config, flags))));
+    return;
+  }
   const log = createLog(config.log.level, config.log.format);
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.on('SIGTERM', resolve);
@@ -32,6 +40,29 @@ export async function run(flags: RunFlags): Promise<void> {
   await daemon.stop();
   if (typeof end !== 'string') throw end;
   log.info({}, 'stopped');
+}
+
+/**
+ * The file's words with the links that are in effect, and what flags and environment decide.
+ * @param document of the file
+ */
+export function withDecisions(
+  document: unknown,
+  config: GatewayConfig,
+  flags: Omit<RunFlags, 'steering'>,
+): [document: unknown, decided: Setting[]] {
+  const written = (document ?? {}) as { readonly links?: Record<string, object>; readonly control?: string };
+  const links = Object.fromEntries(config.links.map(({ name, role }) => [name, { ...written.links?.[name], role }]));
+  const decided: Setting[] = config.links
+    .filter(({ name, role }) => flags[role]?.includes(name) === true)
+    .map(({ name, role }) => ({ path: ['links', name, 'role'], value: role, origin: `flag --${role}` }));
+  const environment = (process.env.TCPFREEZE_CONTROL ?? '') === '' ? 'default' : 'TCPFREEZE_CONTROL';
+  const control = flags.control !== undefined ? 'flag --control' : written.control !== undefined ? 'file' : environment;
+  decided.push({ path: ['control'], value: controlPath(config.control), origin: control });
+  if (flags.logLevel !== undefined) {
+    decided.push({ path: ['log', 'level'], value: flags.logLevel, origin: 'flag --log-level' });
+  }
+  return [{ ...written, links }, decided];
 }
 
 /**

@@ -5,13 +5,25 @@ import { readFileSync } from 'node:fs';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
-import { type ConfigProblem, checkConfig } from '../policy/schema.ts';
+import type { ConfigProblem } from '../policy/problems.ts';
+import { checkConfig } from '../policy/schema.ts';
+
+/** A file, checked, and what it says word for word. */
+export interface ReadConfig {
+  readonly config: GatewayConfig;
+  readonly document: unknown;
+}
 
 /**
  * @param file path of a YAML file
  * @throws TcpfreezeError CONFIG_UNREADABLE, CONFIG_INVALID (every problem, one per line)
  */
 export function readConfigFile(file: string): GatewayConfig {
+  return readConfig(file).config;
+}
+
+/** As `readConfigFile`, with the document that the configuration was made from. */
+export function readConfig(file: string): ReadConfig {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -25,7 +37,7 @@ export function readConfigFile(file: string): GatewayConfig {
       error,
     );
   }
-  return parseConfig(text, file);
+  return parseConfigDocument(text, file);
 }
 
 /**
@@ -34,19 +46,32 @@ export function readConfigFile(file: string): GatewayConfig {
  * @throws TcpfreezeError CONFIG_INVALID
  */
 export function parseConfig(text: string, name: string): GatewayConfig {
+  return parseConfigDocument(text, name).config;
+}
+
+function parseConfigDocument(text: string, name: string): ReadConfig {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {
     throw invalid(
-      document.errors.map((error) => `${name}:${lines.linePos(error.pos[0]).line}: ${error.message.split('\n')[0]}`),
+      document.errors.map((error) => `${placeText(name, error.pos[0], lines)} ${error.message.split('\n')[0]}`),
     );
   }
-  const result = checkConfig(document.toJS() as unknown);
-  if (result.ok) return result.config;
+  const written = document.toJS() as unknown;
+  const result = checkConfig(written);
+  if (result.ok) return { config: result.config, document: written };
   const root = document.contents as Node | null;
-  const found = result.problems.map((problem) => ({ line: lineOf(root, problem.path, lines), problem }));
-  found.sort((left, right) => left.line - right.line);
-  throw invalid(found.map(({ line, problem }) => `${name}:${line}: ${pathText(problem)}${problem.message}`));
+  const found = result.problems.map((problem) => ({ offset: offsetOf(root, problem.path), problem }));
+  found.sort((left, right) => left.offset - right.offset);
+  throw invalid(
+    found.map(({ offset, problem }) => `${placeText(name, offset, lines)} ${pathText(problem)}${problem.message}`),
+  );
+}
+
+/** `FILE:LINE:COLUMN:`, both counted from one, as compilers do and editors follow. */
+function placeText(name: string, offset: number, lines: LineCounter): string {
+  const { line, col } = lines.linePos(offset);
+  return `${name}:${line}:${col}:`;
 }
 
 function invalid(problems: readonly string[]): TcpfreezeError {
@@ -59,8 +84,8 @@ function pathText({ path }: ConfigProblem): string {
   return `${text.replace(/^\./, '')} `;
 }
 
-/** Line of the key, or of the list item, that a path names; of the innermost one that exists. */
-function lineOf(root: Node | null, path: readonly (string | number)[], lines: LineCounter): number {
+/** Where the key, or the list item, begins that a path names; the innermost one that exists. */
+function offsetOf(root: Node | null, path: readonly (string | number)[]): number {
   let node: unknown = root;
   let offset = root?.range?.[0] ?? 0;
   for (const step of path) {
@@ -74,5 +99,5 @@ function lineOf(root: Node | null, path: readonly (string | number)[], lines: Li
       offset = (node as Node | undefined)?.range?.[0] ?? offset;
     } else break;
   }
-  return lines.linePos(offset).line;
+  return offset;
 }

@@ -16,6 +16,7 @@ import {
   LOG_LEVELS,
   type PolicyRule,
 } from './policy.ts';
+import { type ConfigProblem, type JsonSchemaNode, problemsOf } from './problems.ts';
 import { BYTES_FORM, BYTES_PATTERN, DURATION_FORM, DURATION_PATTERN, parseBytes, parseDuration } from './units.ts';
 
 /** IFNAMSIZ of linux/if.h is 16 with the final zero; dev_valid_name() in net/core/dev.c forbids `/`, `:` and blanks. */
@@ -72,16 +73,28 @@ const port = z
 const rule = z.strictObject({
   match: z
     .strictObject({
-      prefix: listOf(prefix).optional(),
-      port: listOf(port).optional(),
-      interface: listOf(interfaceName).optional(),
+      prefix: listOf(prefix).optional().describe('one endpoint lies in one of these prefixes'),
+      port: listOf(port).optional().describe('one endpoint uses one of these ports or ranges'),
+      interface: listOf(interfaceName).optional().describe('the flow passes one of these interfaces'),
     })
-    .default({}),
-  class: z.enum(FLOW_CLASSES, `must be one of ${FLOW_CLASSES.join(', ')}`).default(DEFAULT_RULE.class),
-  maxOutage: durationOrOff.default(DEFAULT_RULE.maxOutage),
-  custody: z.boolean('must be true or false').default(DEFAULT_RULE.custody),
-  wakeup: z.boolean('must be true or false').default(DEFAULT_RULE.wakeup),
-  trickle: durationOrOff.default(DEFAULT_RULE.trickle),
+    .default({})
+    .describe('what the rule applies to; every part given must match'),
+  class: z
+    .enum(FLOW_CLASSES, `must be one of ${FLOW_CLASSES.join(', ')}`)
+    .default(DEFAULT_RULE.class)
+    .describe('order in which flows are handed back; bypass: never frozen'),
+  maxOutage: durationOrOff.prefault('off').describe('a flow frozen for longer is ended'),
+  custody: z
+    .boolean('must be true or false')
+    .default(DEFAULT_RULE.custody)
+    .describe("bytes in flight may be acknowledged in the far peer's name"),
+  wakeup: z
+    .boolean('must be true or false')
+    .default(DEFAULT_RULE.wakeup)
+    .describe('far senders are woken by ICMP when the link is back'),
+  trickle: durationOrOff
+    .prefault('off')
+    .describe('interval at which a frozen flow may send a little, against TCP_USER_TIMEOUT'),
 });
 
 /** A key that this version takes note of only to say that it does nothing yet. */
@@ -101,122 +114,82 @@ const schema = z.strictObject({
     .record(
       interfaceName,
       z.strictObject({
-        role: z.enum(['lan', 'wan'], 'must be lan or wan'),
-        detectors: z.strictObject({ silence: z.boolean('must be true or false').optional() }).default({}),
+        role: z
+          .enum(['lan', 'wan'], 'must be lan or wan')
+          .describe('lan: towards the hosts; wan: towards the rest of the world'),
+        detectors: z
+          .strictObject({
+            silence: z
+              .boolean('must be true or false')
+              .optional()
+              .describe('connections without answers count as a sign of loss'),
+          })
+          .default({}),
       }),
     )
-    .default({}),
-  policy: z.array(rule, 'must be a list of rules').default([]),
+    .default({})
+    .describe('interfaces by name'),
+  policy: z.array(rule, 'must be a list of rules').default([]).describe('ordered rules; the first match wins'),
   limits: z
     .strictObject({
-      maxFlows: whole(1, 2 ** 24).default(DEFAULT_LIMITS.maxFlows),
-      arenaBytes: bytes(ARENA_LEAST, ARENA_MOST).default(DEFAULT_LIMITS.arenaBytes),
-      custodyBytesPerFlow: bytes(0, ARENA_MOST).default(DEFAULT_LIMITS.custodyBytesPerFlow),
-      custodyBytes: bytes(0, ARENA_MOST).default(DEFAULT_LIMITS.custodyBytes),
-      flowsPerHost: notInThisVersion('has no limit per host'),
+      maxFlows: whole(1, 2 ** 24)
+        .default(DEFAULT_LIMITS.maxFlows)
+        .describe('flows tracked at once; more are forwarded untracked'),
+      arenaBytes: bytes(ARENA_LEAST, ARENA_MOST)
+        .prefault(DEFAULT_LIMITS.arenaBytes)
+        .describe('ring into which packets are read: the retransmission buffer'),
+      custodyBytesPerFlow: bytes(0, ARENA_MOST)
+        .prefault(DEFAULT_LIMITS.custodyBytesPerFlow)
+        .describe('custody of one flow'),
+      custodyBytes: bytes(0, ARENA_MOST)
+        .prefault(DEFAULT_LIMITS.custodyBytes)
+        .describe('custody of all flows together'),
+      flowsPerHost: notInThisVersion('has no limit per host').describe('flows of one LAN host'),
     })
     .prefault({}),
-  journal: notInThisVersion('keeps no journal'),
+  journal: notInThisVersion('keeps no journal').describe('where custody is written before it is acknowledged'),
   control: z
     .string('must be the path of a socket')
     .startsWith('/', 'must be an absolute path')
     .max(107, 'is too long for a Unix socket (107 bytes, unix(7))')
-    .optional(),
-  metrics: notInThisVersion('serves no metrics'),
+    .optional()
+    .describe('path of the control socket; default /run/tcpfreeze/control.sock'),
+  metrics: notInThisVersion('serves no metrics').describe('where metrics are served'),
   log: z
     .strictObject({
-      level: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default(DEFAULT_CONFIG.log.level),
-      format: z.enum(LOG_FORMATS, `must be one of ${LOG_FORMATS.join(', ')}`).default(DEFAULT_CONFIG.log.format),
+      level: z
+        .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)
+        .default(DEFAULT_CONFIG.log.level)
+        .describe('least level that is logged'),
+      format: z
+        .enum(LOG_FORMATS, `must be one of ${LOG_FORMATS.join(', ')}`)
+        .default(DEFAULT_CONFIG.log.format)
+        .describe('auto: text on a terminal, JSON lines elsewhere'),
     })
     .prefault({}),
-  capture: notInThisVersion('records no captures'),
+  capture: notInThisVersion('records no captures').describe('what is captured from the start on'),
   steering: z
     .strictObject({
-      tun: interfaceName.default(DEFAULT_STEERING.tun),
-      table: z.union([z.literal('auto'), whole(1, 2 ** 32 - 1, TABLE_MESSAGE)], TABLE_MESSAGE).default('auto'),
-      priority: z.union([z.literal('auto'), whole(1, 32_765, PRIORITY_MESSAGE)], PRIORITY_MESSAGE).default('auto'),
-      connectionTracking: z.enum(['auto', 'off'], 'must be auto or off').default(DEFAULT_STEERING.connectionTracking),
+      tun: interfaceName.default(DEFAULT_STEERING.tun).describe('name of the TUN device'),
+      table: z
+        .union([z.literal('auto'), whole(1, 2 ** 32 - 1, TABLE_MESSAGE)], TABLE_MESSAGE)
+        .default('auto')
+        .describe('route table; auto: the first free one from 7100 on'),
+      priority: z
+        .union([z.literal('auto'), whole(1, 32_765, PRIORITY_MESSAGE)], PRIORITY_MESSAGE)
+        .default('auto')
+        .describe('priority of the ip rules; auto: before every other rule but the local table'),
+      connectionTracking: z
+        .enum(['auto', 'off'], 'must be auto or off')
+        .default(DEFAULT_STEERING.connectionTracking)
+        .describe('whether nftables rules keep connection tracking from seeing packets twice'),
     })
     .prefault({}),
 });
 
-/** One thing wrong with a configuration, and where. */
-export interface ConfigProblem {
-  /** Keys and list positions from the top; empty: the document as a whole. */
-  readonly path: readonly (string | number)[];
-  readonly message: string;
-}
-
 export type ConfigResult =
   | { readonly ok: true; readonly config: GatewayConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
-
-/** Names near enough to a misspelt key to be worth proposing: one edit away, or differing in case only. */
-function proposal(key: string, parent: readonly PropertyKey[]): string {
-  const known = knownKeys(parent);
-  const near = known.find((name) => name.toLowerCase() === key.toLowerCase() || editDistance(name, key) <= 2);
-  if (near !== undefined) return `is not a key here; did you mean ${near}?`;
-  return known.length === 0
-    ? 'is not a key here; this version has none'
-    : `is not a key here; there are ${known.join(', ')}`;
-}
-
-/** Keys that the schema knows below a path. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  let node: JsonSchemaNode | undefined = configJsonSchema() as JsonSchemaNode;
-  for (const step of path) {
-    const additional: JsonSchemaNode | undefined =
-      typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined;
-    node = typeof step === 'number' ? node?.items : (node?.properties?.[String(step)] ?? additional);
-  }
-  return Object.keys(node?.properties ?? {});
-}
-
-interface JsonSchemaNode {
-  readonly properties?: Readonly<Record<string, JsonSchemaNode>>;
-  readonly items?: JsonSchemaNode;
-  readonly additionalProperties?: JsonSchemaNode | boolean;
-}
-
-/** Levenshtein distance; keys are short. */
-function editDistance(left: string, right: string): number {
-  let previous = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (let row = 1; row <= left.length; row += 1) {
-    const current = [row];
-    for (let column = 1; column <= right.length; column += 1) {
-      const cost = left[row - 1] === right[column - 1] ? 0 : 1;
-      current.push(Math.min(previous[column]! + 1, current[column - 1]! + 1, previous[column - 1]! + cost));
-    }
-    previous = current;
-  }
-  return previous[right.length]!;
-}
-
-/** The problems of one schema finding; an object with three unknown keys is three problems. */
-function problemsOf(issue: z.core.$ZodIssue): ConfigProblem[] {
-  const path = issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step));
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...path, key], message: proposal(key, path) }));
-  }
-  if (issue.code === 'invalid_union' && issue.message === 'Invalid input') {
-    // A list-or-one: the branch with the deepest finding is the one that was meant.
-    const branches = issue.errors.map((branch) => branch.flatMap(problemsOf));
-    const deepest = branches.toSorted((a, b) => Math.max(...b.map(depth)) - Math.max(...a.map(depth)))[0] ?? [];
-    return deepest.map((problem) => ({ path: [...path, ...problem.path], message: problem.message }));
-  }
-  if (issue.code === 'invalid_key') return [{ path, message: 'must be an interface name (1 to 15 characters)' }];
-  if (issue.code === 'invalid_type' && issue.expected === 'object') {
-    return [{ path, message: 'must be a map of keys to values' }];
-  }
-  if (issue.code === 'invalid_type' && issue.expected === 'record') {
-    return [{ path, message: 'must be a map of interface names to settings' }];
-  }
-  return [{ path, message: issue.message.replace(/^Invalid input: /, '') }];
-}
-
-function depth(problem: ConfigProblem): number {
-  return problem.path.length;
-}
 
 /**
  * Checks a parsed configuration document and fills in the defaults.
@@ -225,7 +198,9 @@ function depth(problem: ConfigProblem): number {
  */
 export function checkConfig(document: unknown): ConfigResult {
   const parsed = schema.safeParse(document ?? {});
-  if (!parsed.success) return { ok: false, problems: parsed.error.issues.flatMap(problemsOf) };
+  if (!parsed.success) {
+    return { ok: false, problems: problemsOf(parsed.error.issues, document, configJsonSchema() as JsonSchemaNode) };
+  }
   const { links, policy, limits, control, log, steering } = parsed.data;
   return {
     ok: true,

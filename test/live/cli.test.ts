@@ -190,14 +190,25 @@ describe.skipIf(!able)('tcpfreeze run', () => {
     writeFileSync(file, 'log:\n  level: loud\nlinkz: {}\n');
     const { code, stderr } = await router.cli(run('--config', file));
     expect(stderr).toBe(
-      `tcpfreeze: ${file}:2: log.level must be one of trace, debug, info, warn, error, fatal, silent\n` +
-        `${file}:3: linkz is not a key here; did you mean links?\n`,
+      `tcpfreeze: ${file}:2:3: log.level must be one of trace, debug, info, warn, error, fatal, silent\n` +
+        `${file}:3:1: linkz is not a key here; did you mean links?\n`,
     );
     expect(code).toBe(1);
     expect(await router.dump()).toBe(before);
     const checked = await router.cli(['doctor', '--config', file]);
     expect(checked.code).toBe(1);
-    expect(checked.stdout).toContain(`${file}:3: linkz`);
+    expect(checked.stdout).toContain(`${file}:3:1: linkz`);
+  });
+
+  test('--print-config prints what is in effect, with origins, and starts nothing', async () => {
+    const file = join(directory, 'f.yaml');
+    writeFileSync(file, 'log: {level: warn}\n');
+    const { code, stdout, stderr } = await router.cli(run('--config', file, '--print-config'));
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^ {4}role: wan # flag --wan$/m);
+    expect(stdout).toMatch(/^ {2}level: warn # file$/m);
+    expect(stdout).toMatch(/^ {2}tun: tcpfreeze0 # default$/m);
+    expect(await router.dump()).toBe(before);
   });
 
   test('interfaces from the configuration', async () => {

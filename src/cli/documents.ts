@@ -1,0 +1,50 @@
+/**
+ * `npm run docs`: writes what is generated from the sources: the JSON Schema, and the marked parts of the README.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { configTable } from '../control/config-table.ts';
+import { configJsonSchema } from '../policy/schema.ts';
+
+/** One file that is generated, or has generated parts. */
+export interface GeneratedFile {
+  /** From the root of the package. */
+  readonly path: string;
+  /** @param before what the file holds now; empty: it is not there */
+  make(before: string): string;
+}
+
+/** Parts of the README between `<!-- generated: NAME -->` and `<!-- end -->`. */
+const README_PARTS: Readonly<Record<string, () => string>> = { configuration: configTable };
+
+export const GENERATED: readonly GeneratedFile[] = [
+  { path: 'packaging/schema/tcpfreeze.schema.json', make: () => `${JSON.stringify(configJsonSchema(), null, 2)}\n` },
+  { path: 'README.md', make: withParts },
+];
+
+function withParts(text: string): string {
+  return Object.entries(README_PARTS).reduce((now, [name, make]) => {
+    const part = new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`);
+    return now.replace(part, (_all, begin: string, end: string) => `${begin}\n${make()}\n\n${end}`);
+  }, text);
+}
+
+const root = new URL('../../', import.meta.url);
+
+function main(): void {
+  for (const { path, make } of GENERATED) {
+    const file = new URL(path, root);
+    let before = '';
+    try {
+      before = readFileSync(file, 'utf8');
+    } catch {
+      // It is made now.
+    }
+    const after = make(before);
+    if (after === before) continue;
+    writeFileSync(file, after);
+    process.stdout.write(`${path} written\n`);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main();
