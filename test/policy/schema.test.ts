@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_CONFIG, DEFAULT_RULE } from '../../src/policy/policy.ts';
-import { type ConfigProblem, checkConfig, configJsonSchema } from '../../src/policy/schema.ts';
+import type { ConfigProblem } from '../../src/policy/problems.ts';
+import { checkConfig, configJsonSchema } from '../../src/policy/schema.ts';
 
 function problems(document: unknown): string[] {
   const result = checkConfig(document);
