@@ -3,6 +3,7 @@
  */
 import { Prng } from '../base/prng.ts';
 import type { Micros } from '../base/time.ts';
+import { Note } from '../flow/note.ts';
 import { FlowTable } from '../flow/table.ts';
 import { Arena } from '../freeze/arena.ts';
 import type { FreezeContext } from '../freeze/context.ts';
@@ -76,6 +77,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     budget: new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal),
     synthesizer,
     counters,
+    note: new Note(),
     pacerOf: (port) => pacers[port + 1]!,
     mtuOf: (port) => monitor.links[port]?.mtu ?? 1500,
     isReachable: (flow, half) => monitor.links[flow.halves[half].port]?.canCarry ?? true,

@@ -12,6 +12,7 @@
 import { COUNTER } from '../base/counters.ts';
 import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Note } from '../flow/note.ts';
 import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, track } from '../flow/tracker.ts';
@@ -26,6 +27,7 @@ import { assemble, type EngineParts, type Present } from './assembly.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
 import type { EngineConfig, EngineMemory } from './config.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
+import { type Loss, Losses } from './loss.ts';
 import { onReset, TablePath } from './table-path.ts';
 import { isTrusted } from './trust.ts';
 import type { Watch } from './watch.ts';
@@ -36,24 +38,32 @@ export { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
 export class Engine {
   /** After `pollTransmit`: where in the outbox the packet starts. */
   transmitOffset = 0;
+  /**
+   * What was done with the packet last handled (`settle` adds how its flow stands); after `pollTransmit`, what the packet to write is for.
+   */
+  readonly note: Note;
+  /** The packet last handled, as it is now. */
+  readonly packet = new Packet();
   readonly #config: EngineConfig;
   readonly #parts: EngineParts;
   readonly #path: TablePath;
-  readonly #packet = new Packet();
   // Of the parts, those that every packet needs.
   readonly #counters: Float64Array;
   readonly #table: FlowTable;
   readonly #arena: Arena;
   readonly #drainer: Drainer;
   readonly #watch: Watch;
+  readonly #losses: Losses;
   readonly #present: Present = { now: 0 };
 
   /** @throws RangeError when the memory is too small for the configuration; a programmer's error */
   constructor(config: EngineConfig, memory: EngineMemory) {
     this.#config = config;
-    this.#packet.attach(memory.arena);
+    this.packet.attach(memory.arena);
     this.#parts = assemble(config, memory, this.#present);
+    this.note = this.#parts.context.note;
     this.#path = new TablePath(this.#parts);
+    this.#losses = new Losses(this.#parts.table, this.#parts.monitor, this.#parts.scopes);
     this.#counters = memory.counters;
     this.#table = this.#parts.table;
     this.#arena = this.#parts.arena;
@@ -78,6 +88,7 @@ export class Engine {
     counters[COUNTER.packets]! += 1;
     counters[COUNTER.bytes]! += length;
     this.#present.now = now;
+    this.note.begin();
     const disposition = this.#dispatch(offset, length, now);
     const { forwarded, dropped, consumed } = COUNTER;
     counters[disposition === FORWARD ? forwarded : disposition === DROP ? dropped : consumed]! += 1;
@@ -85,7 +96,7 @@ export class Engine {
   }
 
   #dispatch(offset: number, length: number, now: Micros): Disposition {
-    const packet = this.#packet;
+    const { packet } = this;
     const kind = packet.parse(offset, length, this.#config.vnetHeaderLength);
     if (kind !== KIND_TCP) {
       const name =
@@ -113,6 +124,8 @@ export class Engine {
     const isIntroduction = isNew || ((packet.flags & SYN) !== 0 && flow.phase === OPENING);
     const reason = isIntroduction ? bypassReasonOf(packet) : null;
     if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK) this.#parts.admission.bypass(flow, reason);
+    this.note.flow = flow;
+    this.note.from = direction;
     return flow.phase === FLOWING && flow.lostMask === 0
       ? this.#flowing(flow, direction, packet, now)
       : this.#path.handle(flow, direction, packet, now);
@@ -140,7 +153,10 @@ export class Engine {
     }
     this.#watch.onPassing(sender, receiver, packet, found, now);
     if ((packet.flags & RST) !== 0) onReset(flow, sender, packet);
-    return !this.#drainer.isActive || this.#drainer.onPacket(flow, direction, packet, now) ? FORWARD : CONSUME;
+    if (!this.#drainer.isActive) return FORWARD;
+    this.note.ack = packet.ack;
+    this.note.window = packet.window;
+    return this.#drainer.onPacket(flow, direction, packet, now) ? FORWARD : CONSUME;
   }
 
   handleLink(event: LinkEvent, now: Micros): void {
@@ -166,7 +182,7 @@ export class Engine {
 
   /** Length of the next packet to write from the outbox at `transmitOffset`, or 0. Valid until the next engine call. */
   pollTransmit(): number {
-    const length = this.#parts.outbox.take();
+    const length = this.#parts.outbox.take(this.note);
     this.transmitOffset = this.#parts.outbox.offset;
     return length;
   }
@@ -181,6 +197,11 @@ export class Engine {
       this.#parts.admission.sweepAt,
       this.#parts.operator.deadline,
     );
+  }
+
+  /** Why this flow is held and since when, or since when its link is back; null when it never was. */
+  lossOf(flow: Flow): Loss | null {
+    return this.#losses.of(flow);
   }
 
   pollEvent(): EngineEvent | undefined {

@@ -6,6 +6,7 @@ import { COUNTER } from '../base/counters.ts';
 import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
+import { NOTE } from '../flow/note.ts';
 import { BYPASS, CLOSING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
 import type { Frozen } from '../freeze/frozen.ts';
@@ -31,6 +32,9 @@ export class TablePath {
   /** One segment of `flow`, sent by half `direction`. */
   handle(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros): Disposition {
     const counters = this.#parts.counters;
+    const { note } = this.#parts.context;
+    note.ack = packet.ack;
+    note.window = packet.window;
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
     const side =
       flow.lostMask === 0 && !isHeld ? phases.SIDE_ANY : direction === flow.near ? phases.SIDE_NEAR : phases.SIDE_FAR;
@@ -38,9 +42,14 @@ export class TablePath {
     const action = phases.actionFor(flow.phase, side, kind);
     if (flow.phase === BYPASS) {
       flow.lastSeenAt = now;
-      return action === phases.ACT_BYPASS ? FORWARD : DROP;
+      if (action === phases.ACT_BYPASS) return FORWARD;
+      note.code = NOTE['no-link'];
+      return DROP;
     }
-    if (isHeld && !isTrusted(packet, counters)) return DROP;
+    if (isHeld && !isTrusted(packet, counters)) {
+      note.code = NOTE.unsound;
+      return DROP;
+    }
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
@@ -48,7 +57,9 @@ export class TablePath {
       // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
       flow.frozen = null;
       this.#parts.settler.settle(flow, now);
-      return side === phases.SIDE_NEAR ? CONSUME : FORWARD;
+      if (side !== phases.SIDE_NEAR) return FORWARD;
+      note.code = NOTE.absorbed;
+      return CONSUME;
     }
     const frozen = flow.frozen as Frozen | null;
     if (isHeld && side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
@@ -65,8 +76,8 @@ export class TablePath {
         this.#parts.holder.onNearData(flow, packet, now);
         return CONSUME;
       case phases.ACT_ANSWER:
-        if (flow.phase === HANDBACK) this.#parts.handback.answer(flow, packet);
-        else this.#parts.holder.onNearProbe(flow, packet);
+        if (flow.phase === HANDBACK) this.#parts.handback.answer(flow);
+        else this.#parts.holder.onNearProbe(flow);
         return CONSUME;
       case phases.ACT_HOLD_RESET:
         this.#parts.holder.onNearReset(flow, packet);
@@ -78,6 +89,7 @@ export class TablePath {
         const endpoint = flow.halves[flow.near];
         if (!isExactReset(endpoint, packet)) {
           counters[COUNTER.outOfWindow]! += 1;
+          note.code = NOTE['out-of-window'];
           return DROP;
         }
         this.#parts.settler.endHandback(flow, now);
@@ -99,7 +111,7 @@ export class TablePath {
         const end = (packet.seq + packet.segLength) | 0;
         // Below CE, or a probe of a window that is still shut: the gateway's affair.
         if (frozen !== null && (!seqLt(frozen.custody.end, end) || frozen.offeredEdge === packet.seq)) {
-          this.#parts.handback.answer(flow, packet);
+          this.#parts.handback.answer(flow);
           return CONSUME;
         }
         if (packet.payloadLength > 0) this.#parts.arena.retain(flow.halves[direction], packet, now);
@@ -107,7 +119,10 @@ export class TablePath {
       }
       default:
         if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#parts.holder.onFarAck(flow);
-        else counters[COUNTER.absorbed]! += 1;
+        else {
+          counters[COUNTER.absorbed]! += 1;
+          note.code = isHeld ? NOTE.absorbed : NOTE['no-link'];
+        }
         return DROP;
     }
   }
@@ -116,13 +131,16 @@ export class TablePath {
   #implausible(flow: Flow, side: number, packet: Packet): Disposition {
     this.#parts.counters[COUNTER.outOfWindow]! += 1;
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
-    if (!isHeld) return flow.lostMask !== 0 && side === phases.SIDE_NEAR ? DROP : FORWARD;
+    const isPassing = !isHeld && !(flow.lostMask !== 0 && side === phases.SIDE_NEAR);
+    if (isPassing) return FORWARD;
+    this.#parts.context.note.code = NOTE['out-of-window'];
+    if (!isHeld) return DROP;
     // Some stacks probe with whole segments beyond the window: one answer, nothing taken.
     const frozen = flow.frozen as Frozen;
     const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
     if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
-      if (flow.phase === HANDBACK) this.#parts.handback.answer(flow, packet);
-      else this.#parts.holder.onNearProbe(flow, packet);
+      if (flow.phase === HANDBACK) this.#parts.handback.answer(flow);
+      else this.#parts.holder.onNearProbe(flow);
       return CONSUME;
     }
     return DROP;

@@ -10,6 +10,7 @@
 import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
+import { NOTE } from '../flow/note.ts';
 import { FLOWING, FROZEN, OPENING } from '../flow/phase.ts';
 import { ADVANCED_DATA } from '../flow/tracker.ts';
 import type { FreezeContext } from '../freeze/context.ts';
@@ -269,9 +270,10 @@ export class Watch {
       const frozen = flow.frozen as Frozen;
       const endpoint = flow.halves[flow.near];
       const peer = flow.halves[flow.near === 0 ? 1 : 0];
-      if (flow.phase === OPENING) synthesizer.copy(frozen.head!);
+      if (flow.phase === OPENING) synthesizer.copy(flow, flow.near, frozen.head!, NOTE.question);
       else {
-        synthesizer.ack(flow, flow.near, (peer.rcvNxt - 1) | 0, endpoint.rcvNxt, endpoint.rcvWnd, peer.tsVal);
+        const seq = (peer.rcvNxt - 1) | 0;
+        synthesizer.ack(flow, flow.near, seq, endpoint.rcvNxt, endpoint.rcvWnd, peer.tsVal, NOTE.question);
       }
     }
     loss.turn += ASKERS;

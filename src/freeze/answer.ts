@@ -1,5 +1,6 @@
 /** What a frozen endpoint is told: the ACK and window in the far peer's name, as they stand. */
 import type { Flow } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import { seqDiff, seqMax } from '../wire/seq.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
@@ -21,12 +22,18 @@ export function frozenWindow(flow: Flow, frozen: Frozen, ack: number): number {
 /**
  * Sends the current ACK to the near endpoint.
  * @param tsEcr TSecr to carry (RFC 7323 4.3)
+ * @param note why it is said now
  * @returns false when the near side cannot be reached either, or the outbox is full
  */
-export function sayFrozen(context: FreezeContext, flow: Flow, tsEcr: number): boolean {
+export function sayFrozen(
+  context: FreezeContext,
+  flow: Flow,
+  tsEcr: number,
+  note: number = NOTE['zero-window'],
+): boolean {
   const frozen = flow.frozen as Frozen;
   if (!context.isReachable(flow, flow.near)) return false;
   const far = flow.near === 0 ? 1 : 0;
   const window = frozenWindow(flow, frozen, frozen.shown);
-  return context.synthesizer.ack(flow, far, flow.halves[flow.near].rcvNxt, frozen.shown, window, tsEcr);
+  return context.synthesizer.ack(flow, far, flow.halves[flow.near].rcvNxt, frozen.shown, window, tsEcr, note);
 }

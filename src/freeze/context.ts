@@ -2,6 +2,7 @@
 import type { EventName } from '../base/event-table.ts';
 import type { Micros } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Note } from '../flow/note.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { Arena } from './arena.ts';
 import type { CustodyBudget } from './custody.ts';
@@ -14,6 +15,8 @@ export interface FreezeContext {
   readonly budget: CustodyBudget;
   readonly synthesizer: Synthesizer;
   readonly counters: Float64Array;
+  /** What is being done with the packet at hand. */
+  readonly note: Note;
   /** Pacer of the link behind port `port`; port -1 has one too. */
   pacerOf(port: number): Pacer;
   /** Whether the packet read to the arena at `offset` has right checksums; its bytes may then be vouched for. */

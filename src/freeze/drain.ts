@@ -11,6 +11,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import { FLOWING } from '../flow/phase.ts';
 import type { Packet } from '../wire/packet.ts';
 import { setAck, setWindow } from '../wire/rewrite.ts';
@@ -141,6 +142,8 @@ export class Drainer {
     this.#easer.onPacket(flow, direction, packet);
     const drain = this.#drainOf(flow);
     if (drain === null) return true;
+    const { note } = this.#context;
+    note.code = NOTE.drained;
     setWindow(packet, 0);
     if (direction === drain.near || drain.keep === 0) return true;
     const { frozen } = drain;
@@ -163,7 +166,10 @@ export class Drainer {
     }
     const isNew = seqGt(limit, frozen.shown);
     frozen.shown = limit;
-    if (!isNew && packet.segLength === 0) return false;
+    if (!isNew && packet.segLength === 0) {
+      note.code = NOTE['ack-kept'];
+      return false;
+    }
     setAck(packet, limit);
     return true;
   }
@@ -250,6 +256,7 @@ export class Drainer {
     const from = to === 0 ? 1 : 0;
     const window = isShut ? 0 : flow.halves[from].rcvWnd;
     if (isShut) this.#context.counters[COUNTER.zeroWindowAcks]! += 1;
-    this.#context.synthesizer.ack(flow, from, addressee.rcvNxt, ack, window, tsEcr ?? addressee.tsVal);
+    const note = isShut ? NOTE.drain : NOTE['window-update'];
+    this.#context.synthesizer.ack(flow, from, addressee.rcvNxt, ack, window, tsEcr ?? addressee.tsVal, note);
   }
 }

@@ -6,6 +6,7 @@
  */
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import { FLOWING } from '../flow/phase.ts';
 import type { Packet } from '../wire/packet.ts';
 import { setWindow } from '../wire/rewrite.ts';
@@ -75,7 +76,9 @@ export class Easer {
     }
     const peer = flow.halves[direction];
     const room = Math.max(0, easing.offered - seqDiff(packet.ack, easing.una)) >>> peer.rcvWndShift;
-    if (room < packet.window) setWindow(packet, room);
+    if (room >= packet.window) return;
+    this.#context.note.code = NOTE.eased;
+    setWindow(packet, room);
   }
 
   /** Opens the windows that are due a little further. */
@@ -104,7 +107,8 @@ export class Easer {
     const isWhole = easing.offered >= whole;
     if (isWhole) this.#easings.delete(flow);
     const window = isWhole ? peer.rcvWnd : easing.offered >>> peer.rcvWndShift;
-    this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, peer.rcvNxt, window, endpoint.tsVal);
+    const note = NOTE['window-update'];
+    this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, peer.rcvNxt, window, endpoint.tsVal, note);
   }
 
   /** Until the far peer has acknowledged something new, or the flow has gone another way. */

@@ -16,6 +16,7 @@ import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
+import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { seqDiff } from '../wire/seq.ts';
 import { sayFrozen } from './answer.ts';
@@ -110,7 +111,8 @@ export class Freezer {
       // RFC 7323 4.3: echo the segment at the left edge, in its first transmission, so that a sender whose RTO has
       // fired can tell that the RTO was spurious. A full outbox only postpones the ACK.
       const tsEcr = custody.end === before ? endpoint.tsVal : frozen.flightTsVal;
-      if (!sayFrozen(this.#context, flow, tsEcr)) frozen.refreshAt = now + RETRY;
+      const note = custody.isEmpty ? NOTE['zero-window'] : NOTE['custody-ack'];
+      if (!sayFrozen(this.#context, flow, tsEcr, note)) frozen.refreshAt = now + RETRY;
     }
     this.#context.reschedule(flow);
   }
@@ -147,7 +149,7 @@ export class Freezer {
     const endpoint = flow.halves[near];
     const peer = flow.halves[far];
     if (flow.phase === OPENING) {
-      if (frozen.head !== null && synthesizer.copy(frozen.head)) counters[COUNTER.headReplays]! += 1;
+      if (frozen.head !== null && synthesizer.copy(flow, near, frozen.head)) counters[COUNTER.headReplays]! += 1;
       flow.frozen = null;
       flow.frozenSince = NEVER;
       return;
@@ -163,12 +165,13 @@ export class Freezer {
       } else {
         flow.phase = FLOWING;
         if (frozen.denied) {
-          if (frozen.head !== null && synthesizer.copy(frozen.head)) counters[COUNTER.headReplays]! += 1;
+          if (frozen.head !== null && synthesizer.copy(flow, near, frozen.head)) counters[COUNTER.headReplays]! += 1;
           // The sender may be in a back-off of its own.
           synthesizer.unreachable(flow, near, peer.rcvNxt, endpoint.rcvNxt);
         } else if (!frozen.mute) {
           // A window that the far peer had closed itself stays closed.
-          synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, window, endpoint.tsVal);
+          const note = NOTE['window-update'];
+          synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, window, endpoint.tsVal, note);
         }
       }
       flow.frozen = null;
@@ -201,13 +204,13 @@ export class Freezer {
       dribble(frozen, flow.halves[flow.near].segmentSize, now);
       this.#context.counters[COUNTER.custodyAcks]! += 1;
       frozen.refreshAt = flow.phase === FROZEN ? now + REFRESH : NEVER;
-      sayFrozen(this.#context, flow, frozen.flightTsVal);
+      sayFrozen(this.#context, flow, frozen.flightTsVal, NOTE['custody-ack']);
     }
     if (frozen !== null && flow.phase === FROZEN) {
       if (frozen.refreshAt <= now) {
         frozen.refreshAt = now + REFRESH;
         this.#context.counters[COUNTER.refreshes]! += 1;
-        sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal);
+        sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, NOTE.refresh);
       }
       if (frozen.giveUpAt <= now) {
         frozen.giveUpAt = NEVER;

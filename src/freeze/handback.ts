@@ -14,6 +14,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, HANDBACK } from '../flow/phase.ts';
 import { ADVANCED_ACK, UPDATED_WINDOW } from '../flow/tracker.ts';
 import type { Packet } from '../wire/packet.ts';
@@ -114,6 +115,7 @@ export class Handback {
     const last = ((from + length) | 0) === custody.dataEnd;
     const flags = (last ? PSH : 0) | (last && custody.fin ? FIN : 0);
     const at = custody.offsetOf(from);
+    const isAgain = seqLt(from, replay.sndNxt) && !replay.filling;
     const sent = this.#context.synthesizer.data(
       flow,
       near,
@@ -126,12 +128,13 @@ export class Handback {
       at,
       at + length,
       0,
+      isAgain ? NOTE['replay-again'] : NOTE.replay,
     );
     // A full outbox is drained by the shell in this very turn.
     if (!sent) return now + 500;
     const { counters } = this.#context;
     counters[COUNTER.replayedBytes]! += length;
-    if (seqLt(from, replay.sndNxt) && !replay.filling) counters[COUNTER.retransmittedBytes]! += length;
+    if (isAgain) counters[COUNTER.retransmittedBytes]! += length;
     if (last && custody.fin) replay.finSent = true;
     replay.onSent(from, length, now);
     pacer.onSent(length + WIRE_OVERHEAD, now);
@@ -159,7 +162,8 @@ export class Handback {
     const window = rawWindow(edge, ce, peer.rcvWndShift);
     // The rest of a dribble is acknowledged by the very ACK that opens the window, so that the sender is never seen idle
     // (freeze/dribble.ts).
-    if (!this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, ce, window, frozen.flightTsVal)) return now + 500;
+    if (!this.#context.synthesizer.ack(flow, far, endpoint.rcvNxt, ce, window, frozen.flightTsVal, NOTE['ack-clock']))
+      return now + 500;
     endDribble(frozen);
     this.#context.reschedule(flow);
     frozen.offeredEdge = edge;
@@ -174,6 +178,7 @@ export class Handback {
    * @returns true when the packet (perhaps rewritten) is to be forwarded, false when it is consumed
    */
   onFar(flow: Flow, packet: Packet, found: number, now: Micros): boolean {
+    const { note } = this.#context;
     const frozen = flow.frozen as Frozen;
     const replay = frozen.replay!;
     const near = flow.near;
@@ -209,33 +214,38 @@ export class Handback {
         this.#context.synthesizer.reset(flow, near, ack, endpoint.rcvNxt);
         flow.phase = CLOSING;
       }
-      clampSackBelow(packet, ce);
+      note.code = NOTE['handed-back'];
+      note.isCut = clampSackBelow(packet, ce);
       return !frozen.nearReset;
     }
     frozen.allowedEdge = this.#edge(frozen, ack, peer.rightEdge, peer.rcvWndShift);
     if (packet.segLength > 0 || seqLt(packet.seq, endpoint.rcvNxt)) {
       if (seqLt(packet.ack, frozen.shown)) setAck(packet, frozen.shown);
-      clampSackBelow(packet, ce);
+      note.code = NOTE['handback-data'];
+      note.isCut = clampSackBelow(packet, ce);
       setWindow(packet, rawWindow(frozen.offeredEdge, ce, peer.rcvWndShift));
       return true;
     }
+    note.code = NOTE.clock;
     return false;
   }
 
   /** Answers the near endpoint with custody acknowledged and the window it has now. */
-  answer(flow: Flow, packet: Packet): void {
+  answer(flow: Flow): void {
     const frozen = flow.frozen as Frozen;
     const endpoint = flow.halves[flow.near];
     const far = flow.near === 0 ? 1 : 0;
     const ce = frozen.custody.end;
     this.#context.counters[COUNTER.probesAnswered]! += 1;
+    this.#context.note.code = NOTE.probe;
     this.#context.synthesizer.ack(
       flow,
       far,
       endpoint.rcvNxt,
       frozen.shown,
       rawWindow(frozen.offeredEdge, ce, flow.halves[far].rcvWndShift),
-      packet.tsAt >= 0 ? packet.tsVal : 0,
+      endpoint.tsVal,
+      NOTE['probe-answer'],
     );
   }
 

@@ -6,6 +6,7 @@ import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
+import { NOTE } from '../flow/note.ts';
 import type { Packet } from '../wire/packet.ts';
 import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
 import { seqDiff, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
@@ -27,27 +28,32 @@ export class Holder {
   }
 
   /** FROZEN, near side, no payload, SEG.SEQ below CE: a probe or keepalive of any form. */
-  onNearProbe(flow: Flow, packet: Packet): void {
+  onNearProbe(flow: Flow): void {
     const frozen = flow.frozen as Frozen;
-    const { counters } = this.#context;
+    const { counters, note } = this.#context;
     if (frozen.mute) {
       counters[COUNTER.absorbed]! += 1;
+      note.code = NOTE.absorbed;
       return;
     }
     counters[COUNTER.probesAnswered]! += 1;
-    sayFrozen(this.#context, flow, packet.tsAt >= 0 ? packet.tsVal : 0);
+    note.code = NOTE.probe;
+    // TS.Recent as the far peer would have it: what lies before its window does not count (RFC 7323 5.3, R2 before R3).
+    sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, NOTE['probe-answer']);
   }
 
   /** FROZEN, near side, payload or FIN. */
   onNearData(flow: Flow, packet: Packet, now: Micros): void {
     const frozen = flow.frozen as Frozen;
-    const { arena, counters, synthesizer } = this.#context;
+    const { arena, counters, synthesizer, note } = this.#context;
     if (frozen.mute) {
       counters[COUNTER.absorbed]! += 1;
+      note.code = NOTE.absorbed;
       return;
     }
     const endpoint = flow.halves[flow.near];
     if (frozen.denied) {
+      note.code = NOTE.denied;
       this.#keepHead(flow, frozen, packet);
       if (packet.seq === frozen.custody.base && this.#context.isReachable(flow, flow.near)) {
         synthesizer.unreachable(flow, flow.near, packet.seq, packet.ack);
@@ -62,6 +68,7 @@ export class Holder {
       if (seqLe(packet.seq, custody.dataEnd)) this.#take(endpoint, frozen, packet);
       // Beyond a gap: keep it, it will be absorbed when the gap is filled.
       else if (seqDiff(packet.seq, custody.end) < custody.room && packet.payloadLength > 0) {
+        note.code = NOTE.retained;
         arena.retain(endpoint, packet, now);
       }
       absorbRetained(this.#context, endpoint, custody);
@@ -69,6 +76,9 @@ export class Holder {
     if (custody.end === endpoint.sndNxt) arena.forget(endpoint);
     const taken = seqDiff(custody.end, before);
     counters[COUNTER.custodyBytesTaken]! += taken;
+    if (taken > 0) note.code = NOTE.custody;
+    else if (note.code !== NOTE.retained) note.code = NOTE.probe;
+    note.value = taken;
     // What was under way when the dribble began is acknowledged with the rest.
     if (isDribbling && taken > 0) return;
     // A retransmission means that the dribble came too late: show everything, echoing a TSval of before it.
@@ -79,7 +89,7 @@ export class Holder {
       frozen.advanced = true;
       counters[COUNTER.custodyAcks]! += 1;
     } else counters[COUNTER.probesAnswered]! += 1;
-    sayFrozen(this.#context, flow, tsEcr);
+    sayFrozen(this.#context, flow, tsEcr, taken > 0 ? NOTE['custody-ack'] : NOTE['probe-answer']);
   }
 
   /** Appends the new bytes of an in-order segment, as far as they are to be taken. */
@@ -112,6 +122,7 @@ export class Holder {
   park(flow: Flow, packet: Packet): void {
     const frozen = flow.frozen as Frozen | null;
     this.#context.counters[COUNTER.absorbed]! += 1;
+    this.#context.note.code = NOTE.parked;
     if (frozen === null || packet.length > HEAD_COPY_MAX) return;
     frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
   }
@@ -124,8 +135,10 @@ export class Holder {
     // window closed (tcp_acceptable_seq), and its SND.NXT.
     if (seqLt(packet.seq, frozen.shown) || seqGt(packet.seq, endpoint.sndNxt)) {
       this.#context.counters[COUNTER.outOfWindow]! += 1;
+      this.#context.note.code = NOTE['out-of-window'];
       return;
     }
+    this.#context.note.code = NOTE['reset-held'];
     frozen.nearReset = true;
     // Nobody is left to talk to: further ACKs would only earn further resets.
     endDribble(frozen);
@@ -137,6 +150,7 @@ export class Holder {
   onFarAck(flow: Flow): void {
     const frozen = flow.frozen as Frozen;
     this.#context.counters[COUNTER.lateFromFar]! += 1;
+    this.#context.note.code = NOTE['late-ack'];
     if (frozen.mute) return;
     frozen.custody.release(flow.halves[flow.near === 0 ? 1 : 0].rcvNxt);
     if (seqLt(frozen.shown, frozen.custody.base)) frozen.shown = frozen.custody.base;
@@ -146,9 +160,11 @@ export class Holder {
   onFarData(flow: Flow, packet: Packet): void {
     const frozen = flow.frozen as Frozen;
     this.onFarAck(flow);
+    const { note } = this.#context;
+    note.code = NOTE['late-data'];
     if (frozen.mute || frozen.denied) return;
     if (seqGt(frozen.shown, packet.ack)) setAck(packet, frozen.shown);
-    clampSackBelow(packet, frozen.custody.end);
+    note.isCut = clampSackBelow(packet, frozen.custody.end);
     setWindow(packet, frozenWindow(flow, frozen, seqMax(packet.ack, frozen.shown)));
   }
 

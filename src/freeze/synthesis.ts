@@ -13,6 +13,7 @@ import { COUNTER } from '../base/counters.ts';
 import type { Prng } from '../base/prng.ts';
 import type { Flow } from '../flow/flow.ts';
 import { KEY_WORDS } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { emitTcp, emitUnreachable, TcpSpec, UnreachableSpec } from '../wire/emit.ts';
 import { ACK, PSH, RST } from '../wire/tcp-flags.ts';
@@ -64,9 +65,18 @@ export class Synthesizer {
    * @param seq sequence number: the addressee's RCV.NXT
    * @param window raw window field
    * @param tsEcr TSecr to carry when the flow uses timestamps
+   * @param note what it is for (flow/note.ts)
    * @returns false when the outbox is full
    */
-  ack(flow: Flow, from: 0 | 1, seq: number, ack: number, window: number, tsEcr: number): boolean {
+  ack(
+    flow: Flow,
+    from: 0 | 1,
+    seq: number,
+    ack: number,
+    window: number,
+    tsEcr: number,
+    note: number = NOTE.ack,
+  ): boolean {
     const spec = this.#spec;
     this.#address(spec, flow, from);
     const half = flow.halves[from];
@@ -81,7 +91,7 @@ export class Synthesizer {
     spec.payloadFrom = 0;
     spec.payloadTo = 0;
     spec.gsoSize = 0;
-    return this.#emit(HEADERS_MAX);
+    return this.#emit(flow, from, note, HEADERS_MAX);
   }
 
   /**
@@ -100,6 +110,7 @@ export class Synthesizer {
     payloadFrom: number,
     payloadTo: number,
     gsoSize: number,
+    note: number = NOTE.replay,
   ): boolean {
     const spec = this.#spec;
     this.#address(spec, flow, from);
@@ -115,7 +126,7 @@ export class Synthesizer {
     spec.payloadFrom = payloadFrom;
     spec.payloadTo = payloadTo;
     spec.gsoSize = gsoSize;
-    return this.#emit(HEADERS_MAX + payloadTo - payloadFrom);
+    return this.#emit(flow, from, note, HEADERS_MAX + payloadTo - payloadFrom);
   }
 
   /** RST in the name of half `from` (RFC 9293 3.10.7: acceptable when SEG.SEQ is the addressee's RCV.NXT). */
@@ -131,14 +142,14 @@ export class Synthesizer {
     spec.payloadFrom = 0;
     spec.payloadTo = 0;
     spec.gsoSize = 0;
-    return this.#emit(HEADERS_MAX);
+    return this.#emit(flow, from, NOTE.reset, HEADERS_MAX);
   }
 
   /**
    * ICMP network unreachable (IPv4 3/0) or no route (IPv6 1/0) to half `to`, quoting a segment of its own with SEG.SEQ
    * `seq`: Linux undoes one RTO back-off per message when `seq` is its SND.UNA (RFC 6069; tcp_ld_RTO_revert).
    */
-  unreachable(flow: Flow, to: 0 | 1, seq: number, ack: number): boolean {
+  unreachable(flow: Flow, to: 0 | 1, seq: number, ack: number, note: number = NOTE.unreachable): boolean {
     const message = this.#unreachable;
     const quoted = message.quoted;
     this.#address(quoted, flow, to);
@@ -154,26 +165,26 @@ export class Synthesizer {
     const at = this.#outbox.reserve(UNREACHABLE_MAX);
     if (at < 0) return false;
     const length = emitUnreachable(this.#outbox.bytes, this.#outbox.view, at, message);
-    return this.#commit(at, length);
+    return this.#commit(flow, to === 0 ? 1 : 0, note, at, length);
   }
 
-  /** Sends bytes of a packet as they once were (a parked SYN, a held head segment). */
-  copy(packet: Uint8Array): boolean {
+  /** Sends bytes of a packet of half `from` as they once were (a parked SYN, a held head segment). */
+  copy(flow: Flow, from: 0 | 1, packet: Uint8Array, note: number = NOTE['head-replay']): boolean {
     const at = this.#outbox.reserve(packet.length);
     if (at < 0) return false;
     this.#outbox.bytes.set(packet, at);
-    return this.#commit(at, packet.length);
+    return this.#commit(flow, from, note, at, packet.length);
   }
 
-  #emit(room: number): boolean {
+  #emit(flow: Flow, from: 0 | 1, note: number, room: number): boolean {
     const at = this.#outbox.reserve(room);
     if (at < 0) return false;
-    return this.#commit(at, emitTcp(this.#outbox.bytes, this.#outbox.view, at, this.#spec));
+    return this.#commit(flow, from, note, at, emitTcp(this.#outbox.bytes, this.#outbox.view, at, this.#spec));
   }
 
-  #commit(at: number, length: number): boolean {
+  #commit(flow: Flow, from: 0 | 1, note: number, at: number, length: number): boolean {
     if (length === 0) return false;
-    this.#outbox.commit(at, length);
+    this.#outbox.commit(at, length, flow, from, note);
     this.#counters[COUNTER.transmits]! += 1;
     this.#counters[COUNTER.transmitBytes]! += length;
     return true;

@@ -10,6 +10,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING } from '../flow/phase.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
@@ -106,7 +107,7 @@ export class Waker {
       const custody = (flow.frozen as Frozen | null)?.custody;
       // While custody is being delivered the far peer's RCV.NXT is the base of custody.
       const seq = custody === undefined || custody.isEmpty ? peer.rcvNxt : custody.base;
-      if (!synthesizer.ack(flow, flow.near, seq, near.rcvNxt, near.rcvWnd, peer.tsVal)) {
+      if (!synthesizer.ack(flow, flow.near, seq, near.rcvNxt, near.rcvWnd, peer.tsVal, NOTE['ack-sync'])) {
         wakeup.nextAt = now + SPACING;
         return;
       }
@@ -114,7 +115,7 @@ export class Waker {
       // otherwise find out with its next probe only, up to two minutes later.
       const isQuiet = near.lastDataAt < wakeup.startedAt;
       if (wakeup.round > 0 && isQuiet && flow.phase === FLOWING && flow.lostMask === 0) {
-        synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal);
+        synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal, NOTE['window-update']);
       }
       wakeup.synced = true;
       wakeup.roundAt = now;
@@ -129,7 +130,7 @@ export class Waker {
       wakeup.nextAt = now + 4 * SPACING;
       return;
     }
-    if (synthesizer.unreachable(flow, far, near.rcvNxt, peer.rcvNxt)) {
+    if (synthesizer.unreachable(flow, far, near.rcvNxt, peer.rcvNxt, NOTE['wake-up'])) {
       wakeup.sent++;
       counters[COUNTER.wakeups]! += 1;
     }

@@ -65,12 +65,17 @@ export class ScopeList {
 
   /** Whether this endpoint of this flow is inside any scope. */
   covers(family: 4 | 6, words: Int32Array, at: number, flowIndex: number, generation: number, half: 0 | 1): boolean {
+    return this.find(family, words, at, flowIndex, generation, half) !== null;
+  }
+
+  /** The first scope that this endpoint of this flow is inside of. */
+  find(family: 4 | 6, words: Int32Array, at: number, flowIndex: number, generation: number, half: 0 | 1): Scope | null {
     for (const scope of this.#scopes) {
       if (scope.flowIndex >= 0) {
         if (scope.flowIndex === flowIndex && scope.flowGeneration === generation && scope.flowHalf === half)
-          return true;
-      } else if (scope.family === family && matchesPrefix(words, at, scope.words, scope.prefixLength)) return true;
+          return scope;
+      } else if (scope.family === family && matchesPrefix(words, at, scope.words, scope.prefixLength)) return scope;
     }
-    return false;
+    return null;
   }
 }

@@ -95,13 +95,14 @@ export function removeSackBelow(p: Packet, seq: number): void {
  * As `removeSackBelow`, and a block that straddles `seq` gets `seq` as its left edge. To be used where the ACK field is
  * raised to `seq`: a left edge below the ACK field would read as a duplicate report (RFC 2883 section 4) and could make
  * the sender undo a recovery. A left edge equal to it is ignored by Linux (tcp_is_sackblock_valid) and harmless elsewhere.
+ * @returns whether anything was changed
  */
-export function clampSackBelow(p: Packet, seq: number): void {
-  filterSack(p, seq, true);
+export function clampSackBelow(p: Packet, seq: number): boolean {
+  return filterSack(p, seq, true);
 }
 
-function filterSack(p: Packet, seq: number, clamp: boolean): void {
-  if (p.sackAt < 0) return;
+function filterSack(p: Packet, seq: number, clamp: boolean): boolean {
+  if (p.sackAt < 0) return false;
   const view = p.view;
   const first = p.sackAt;
   const end = first + 8 * p.sackCount;
@@ -109,7 +110,7 @@ function filterSack(p: Packet, seq: number, clamp: boolean): void {
   for (let at = first; at < end; at += 8) {
     if (seqLe(view.getInt32(at + 4), seq) || (clamp && seqLt(view.getInt32(at), seq))) changes = true;
   }
-  if (!changes) return;
+  if (!changes) return false;
   // The changed region, from an even offset of the header, is summed before and after.
   const optionAt = first - 2;
   const from = optionAt - ((optionAt - p.tcpAt) & 1);
@@ -136,6 +137,7 @@ function filterSack(p: Packet, seq: number, clamp: boolean): void {
     const checkAt = p.tcpAt + TCP_CHECKSUM;
     view.setUint16(checkAt, update16(view.getUint16(checkAt), oldSum, sum16(p.bytes, from, end)));
   }
+  return true;
 }
 
 /**

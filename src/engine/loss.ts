@@ -1,0 +1,65 @@
+/** Why a flow is held and since when, or since when its link is back: what the comments of a capture say (capture/narrator.ts). */
+import { type Micros, NEVER } from '../base/time.ts';
+import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import { FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import type { FlowTable } from '../flow/table.ts';
+import type { LinkMonitor } from '../link/monitor.ts';
+import type { ScopeList } from '../link/scope.ts';
+
+export interface Loss {
+  /** "link wan0", "host 192.0.2.7" and the like. */
+  readonly name: string;
+  /** Evidence of a link's loss; empty where the name says it all. */
+  readonly reason: string;
+  /** False: it is back. */
+  readonly isLost: boolean;
+  /** When it was lost, or came back. */
+  readonly since: Micros;
+}
+
+export class Losses {
+  readonly #table: FlowTable;
+  readonly #monitor: LinkMonitor;
+  readonly #scopes: ScopeList;
+  /** By port, as long as the verdict stands: the words do not change when further evidence comes in. */
+  readonly #ofLinks: (Loss | null)[];
+
+  constructor(table: FlowTable, monitor: LinkMonitor, scopes: ScopeList) {
+    this.#table = table;
+    this.#monitor = monitor;
+    this.#scopes = scopes;
+    this.#ofLinks = monitor.links.map(() => null);
+  }
+
+  /** @returns null when nothing of the flow was ever lost, as far as is known */
+  of(flow: Flow): Loss | null {
+    const far = flow.near === 0 ? 1 : 0;
+    for (const half of [far, flow.near] as const) {
+      const { port } = flow.halves[half];
+      if (this.#monitor.links[port]?.isLost === true) return this.#ofLink(port);
+    }
+    for (const half of [far, flow.near] as const) {
+      const at = flow.index * KEY_WORDS + 4 * half;
+      const { index, generation, family } = flow;
+      const scope = this.#scopes.find(family, this.#table.keys, at, index, generation, half);
+      if (scope !== null) return { name: scope.label, reason: '', isLost: true, since: flow.frozenSince };
+    }
+    const { port } = flow.halves[far];
+    const link = this.#monitor.links[port];
+    const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK || flow.phase === OPENING;
+    if (link !== undefined && link.since > 0 && (flow.wakeup !== null || isHeld)) return this.#ofLink(port);
+    return isHeld && flow.frozenSince !== NEVER
+      ? { name: 'the far side', reason: '', isLost: false, since: flow.frozenSince }
+      : null;
+  }
+
+  #ofLink(port: number): Loss {
+    const link = this.#monitor.links[port]!;
+    const known = this.#ofLinks[port] ?? null;
+    if (known !== null && known.since === link.since && known.isLost === link.isLost) return known;
+    const { isLost, since } = link;
+    const loss = { name: `link ${link.name}`, reason: isLost ? link.reason : '', isLost, since };
+    this.#ofLinks[port] = loss;
+    return loss;
+  }
+}
