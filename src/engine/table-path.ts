@@ -70,6 +70,8 @@ export class TablePath {
         if ((packet.flags & RST) !== 0) onReset(flow, flow.halves[direction], packet);
         return FORWARD;
       case phases.ACT_PARK:
+        // A damaged copy must not take the place of a sound one; its sender repeats it anyway.
+        if (!isTrusted(packet, counters)) return DROP;
         this.#parts.holder.park(flow, packet);
         return CONSUME;
       case phases.ACT_TAKE:
