@@ -78,6 +78,8 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   const receiver = flow.halves[direction === 0 ? 1 : 0];
   const { flags, seq, segLength } = packet;
   if ((flags & SYN) !== 0) return onSyn(flow, sender, receiver, packet, now);
+  // RFC 9293 3.10.7.4, fifth: without ACK it is dropped by whoever receives it.
+  if ((flags & (ACK | RST)) === 0) return IMPLAUSIBLE;
   let result = 0;
   if (!isPlausibleData(sender, receiver, packet)) return IMPLAUSIBLE;
   if ((flags & RST) !== 0) return 0;
@@ -85,6 +87,8 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   if ((flags & ACK) !== 0 && sender.rcvKnown && !flow.adopted) {
     const oldest = Math.max(seqDiff(sender.rightEdge, sender.rcvNxt), 65_535);
     if (seqDiff(sender.rcvNxt, packet.ack) > oldest) return IMPLAUSIBLE;
+    // One beyond what was sent is a lie, wherever its data lies.
+    if (receiver.sndKnown && seqGt(packet.ack, receiver.sndNxt)) return IMPLAUSIBLE;
   }
   // What lies before the receiver's window is dropped by it (RFC 9293 3.10.7.4) and leaves no mark: keepalives, probes and
   // late retransmissions, and whatever somebody off-path made up with a sequence number long past.
@@ -92,7 +96,7 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
     flow.lastSeenAt = now;
     return 0;
   }
-  // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4).
+  // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4, RFC 5961 5.2).
   if ((flags & ACK) !== 0) {
     if (receiver.sndKnown && seqGt(packet.ack, receiver.sndNxt)) {
       // Adopted flows may have sent before they were adopted; for others it is a forgery or went another way.
