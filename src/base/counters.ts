@@ -1,5 +1,5 @@
 /**
- * Counters of the datapath, in one Float64Array that the shell may place in shared memory: the worker counts, the main
+ * Counters of the datapath, the first part of one Float64Array that the shell may place in shared memory: the worker counts, the main
  * thread reads without asking. Doubles are exact up to 2^53, and a torn read is impossible for an aligned 64-bit value.
  */
 export const COUNTER_NAMES = [
@@ -50,8 +50,6 @@ export type CounterName = (typeof COUNTER_NAMES)[number];
 export const COUNTER: Readonly<Record<CounterName, number>> = Object.freeze(
   Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, index])) as Record<CounterName, number>,
 );
-
-export const COUNTERS_BYTES: number = COUNTER_NAMES.length * Float64Array.BYTES_PER_ELEMENT;
 
 /** All counters by name, for status and metrics. */
 export function readCounters(array: Float64Array): Record<CounterName, number> {

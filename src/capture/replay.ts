@@ -9,6 +9,7 @@
  *           is lost by the script, what it sent in the recording did not reach the gateway and is left out.
  */
 import { COUNTER, COUNTER_NAMES, type CounterName } from '../base/counters.ts';
+import { eventKind } from '../base/event-table.ts';
 import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
 import type { EngineEvent, FlowSnapshot } from '../engine/commands.ts';
 import { CONSUME, Engine, type EngineConfig, FORWARD, READ_MAX } from '../engine/engine.ts';
@@ -303,6 +304,8 @@ export class Replay {
   }
 
   #report(event: EngineEvent): void {
+    // The trace shows what happens to single flows by their packets; what cannot be delivered is worth a line.
+    if (eventKind(event.name).severity === 'debug' && event.name !== 'flow-reset') return;
     const flow = event.flow === undefined ? '' : ` (flow ${event.flow})`;
     this.#options.sink.event(event.at, `${event.name}: ${event.message}${flow}`);
   }

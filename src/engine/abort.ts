@@ -7,6 +7,7 @@ import type { FlowTable } from '../flow/table.ts';
 import type { Freezer } from '../freeze/freeze.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import type { Synthesizer } from '../freeze/synthesis.ts';
+import type { Chronicle } from './chronicle.ts';
 import type { Reply, Selector } from './commands.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { Selection } from './selection.ts';
@@ -16,6 +17,7 @@ export interface AbortParts {
   readonly synthesizer: Synthesizer;
   readonly freezer: Freezer;
   readonly events: EventQueue;
+  readonly chronicle: Chronicle;
   readonly counters: Float64Array;
   /** A flow in handback ends now. */
   onEnded(flow: Flow, now: Micros): void;
@@ -27,6 +29,7 @@ export function abort(parts: AbortParts, selection: Selection, selector: Selecto
   if (typeof matches !== 'function') return matches;
   const { synthesizer, freezer, events } = parts;
   let count = 0;
+  let undelivered = 0;
   parts.table.forEach((flow) => {
     if (!matches(flow) || flow.phase === BYPASS || flow.phase === CLOSING) return;
     count++;
@@ -42,7 +45,8 @@ export function abort(parts: AbortParts, selection: Selection, selector: Selecto
     }
     const lost = flow.frozen?.custodyBytes ?? 0;
     const message = `aborted by command, ${lost} bytes undelivered`;
-    events.push({ at: now, name: 'flow-aborted', message, flow: flow.id, figures: { bytes: lost } });
+    undelivered += lost;
+    parts.chronicle.report('flow-aborted', flow, message, { bytes: lost }, now);
     parts.counters[COUNTER.undeliverableBytes]! += lost;
     parts.onEnded(flow, now);
     if (flow.phase === FROZEN && flow.frozen !== null) {
@@ -54,5 +58,9 @@ export function abort(parts: AbortParts, selection: Selection, selector: Selecto
       flow.phase = CLOSING;
     }
   });
+  if (count > 0) {
+    const message = `${count} connections ended by command, ${undelivered} bytes undelivered`;
+    events.push({ at: now, name: 'flows-aborted', message, figures: { flows: count, bytes: undelivered } });
+  }
   return { kind: 'done', flows: count, message: `${count} connections ended` };
 }

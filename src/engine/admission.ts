@@ -2,6 +2,7 @@
  * Which connections are tracked: admission of new flows, their interfaces, reasons to leave them alone, and expiry.
  */
 import { COUNTER } from '../base/counters.ts';
+import { type LossCause, lossCause } from '../base/figures.ts';
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type BypassReason, type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
@@ -11,6 +12,7 @@ import type { LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
+import type { Chronicle } from './chronicle.ts';
 import { answeredSyn, rememberSyn } from './reopen.ts';
 
 /** Idle times after which a flow is forgotten; the values of Linux connection tracking (nf_conntrack_proto_tcp.c). */
@@ -42,6 +44,7 @@ export class Admission {
   readonly #vnetLength: 0 | 10;
   /** Releases what hangs on a flow that is about to be forgotten. */
   readonly #onForget: (flow: Flow) => void;
+  readonly #chronicle: Chronicle;
   /** When `onTimeout` has entries to look at. */
   sweepAt: Micros = NEVER;
 
@@ -52,6 +55,7 @@ export class Admission {
     counters: Float64Array,
     vnetLength: 0 | 10,
     onForget: (flow: Flow) => void,
+    chronicle: Chronicle,
   ) {
     this.#table = table;
     this.#monitor = monitor;
@@ -59,6 +63,7 @@ export class Admission {
     this.#counters = counters;
     this.#vnetLength = vnetLength;
     this.#onForget = onForget;
+    this.#chronicle = chronicle;
   }
 
   /**
@@ -76,6 +81,7 @@ export class Admission {
       flow = this.#table.create(packet, now);
       if (flow === null) {
         this.#counters[COUNTER.flowsRefused]! += 1;
+        this.#chronicle.refused(now);
         return null;
       }
     }
@@ -116,12 +122,13 @@ export class Admission {
   }
 
   /** Marks the flow as one to be left alone. */
-  bypass(flow: Flow, reason: BypassReason): void {
+  bypass(flow: Flow, reason: BypassReason, now: Micros): void {
     if (flow.phase === BYPASS) return;
     this.#onForget(flow);
     flow.phase = BYPASS;
     flow.bypassReason = reason;
     this.#counters[COUNTER.flowsBypassed]! += 1;
+    this.#chronicle.bypassed(flow, reason, now);
   }
 
   /** Looks up the interfaces of both endpoints. */
@@ -135,6 +142,20 @@ export class Admission {
   /** Bits of the endpoints that are beyond a loss: 1 originator, 2 responder. */
   lostMaskOf(flow: Flow): number {
     return (this.#isLost(flow, 0) ? 1 : 0) | (this.#isLost(flow, 1) ? 2 : 0);
+  }
+
+  /** What holds an endpoint of the flow for lost; the one opposite of `near`, where both are. */
+  causeOf(flow: Flow, near: 0 | 1): LossCause {
+    const far = near === 0 ? 1 : 0;
+    return this.#causeAt(flow, far) ?? this.#causeAt(flow, near) ?? 'other';
+  }
+
+  #causeAt(flow: Flow, half: 0 | 1): LossCause | null {
+    const detector = this.#monitor.links[flow.halves[half].port]?.detector ?? null;
+    if (detector !== null) return lossCause(detector);
+    const at = flow.index * KEY_WORDS + 4 * half;
+    const scope = this.#scopes.find(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
+    return scope === null ? null : (scope.cause ?? 'command');
   }
 
   /**

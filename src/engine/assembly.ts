@@ -3,6 +3,7 @@
  */
 import { Prng } from '../base/prng.ts';
 import type { Micros } from '../base/time.ts';
+import type { Flow } from '../flow/flow.ts';
 import { Note } from '../flow/note.ts';
 import { FlowTable } from '../flow/table.ts';
 import { Arena } from '../freeze/arena.ts';
@@ -21,6 +22,7 @@ import { ScopeList } from '../link/scope.ts';
 import { KIND_TCP, Packet } from '../wire/packet.ts';
 import { verifyChecksums } from '../wire/rewrite.ts';
 import { Admission } from './admission.ts';
+import { Chronicle } from './chronicle.ts';
 import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
 import { Detection } from './detection.ts';
 import { EventQueue } from './event-queue.ts';
@@ -49,6 +51,7 @@ export interface EngineParts {
   readonly watch: Watch;
   readonly detection: Detection;
   readonly events: EventQueue;
+  readonly chronicle: Chronicle;
 }
 
 /** The present, for parts that are called back without being told: set by the engine at each of its entries. */
@@ -69,6 +72,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   const scopes = new ScopeList();
   const timers = new FlowTimers();
   const events = new EventQueue();
+  const chronicle = new Chronicle(counters, events);
   const pacers = Array.from({ length: config.ports.length + 1 }, () => new Pacer());
   const synthesizer = new Synthesizer(table, outbox, counters, new Prng(config.seed), vnetLength);
   const context: FreezeContext = {
@@ -83,17 +87,18 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     isReachable: (flow, half) => monitor.links[flow.halves[half].port]?.canCarry ?? true,
     isSound: (offset, length) => check.parse(offset, length, vnetLength) === KIND_TCP && verifyChecksums(check),
     reschedule: (flow) => timers.set(flow, freezer.deadlineOf(flow)),
-    report: (name, flow, message, figures, at) => events.push({ at, name, message, flow: flow.id, figures }),
+    report: (name, flow, message, figures, at) => chronicle.report(name, flow, message, figures, at),
   };
   const waker = new Waker(context);
   const drainer = new Drainer(context);
   const handback = new Handback(context);
   const holder = new Holder(context);
   const freezer = new Freezer(context, waker, (flow) => handback.begin(flow, present.now));
-  const admission = new Admission(table, monitor, scopes, counters, vnetLength, (flow) => {
+  const onForget = (flow: Flow): void => {
     settler.endHandback(flow, present.now);
     freezer.release(flow);
-  });
+  };
+  const admission = new Admission(table, monitor, scopes, counters, vnetLength, onForget, chronicle);
   const settler = new Settler({
     table,
     admission,
@@ -102,6 +107,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     drainer,
     counters,
     events,
+    chronicle,
     pacerOf: context.pacerOf,
     reschedule: context.reschedule,
   });
@@ -118,6 +124,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     watch,
     detection,
     events,
+    chronicle,
     counters,
     isSettling: () => settler.isPending,
     onLinkVerdict: (link, now) => settler.onVerdict(link, now),
@@ -144,5 +151,6 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     watch,
     detection,
     events,
+    chronicle,
   };
 }

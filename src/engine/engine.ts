@@ -10,7 +10,7 @@
  * Turn.     After a batch of handle* calls the shell drains pollTransmit, then pollEvent, then asks pollTimeout.
  */
 import { COUNTER } from '../base/counters.ts';
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Note } from '../flow/note.ts';
 import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
@@ -123,7 +123,8 @@ export class Engine {
     // Only what opens a connection, or is the first of it that is seen, says what kind it is; anybody can forge the rest.
     const isIntroduction = isNew || ((packet.flags & SYN) !== 0 && flow.phase === OPENING);
     const reason = isIntroduction ? bypassReasonOf(packet) : null;
-    if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK) this.#parts.admission.bypass(flow, reason);
+    if (reason !== null && flow.phase !== FROZEN && flow.phase !== HANDBACK)
+      this.#parts.admission.bypass(flow, reason, now);
     this.note.flow = flow;
     this.note.from = direction;
     return flow.phase === FLOWING && flow.lostMask === 0
@@ -149,7 +150,10 @@ export class Engine {
     }
     if (packet.payloadLength > 0) {
       this.#arena.retain(sender, packet, now);
-      if (flow.wakeup !== null && direction !== flow.near) this.#parts.waker.stop(flow);
+      if (direction !== flow.near) {
+        if (flow.wakeup !== null) this.#parts.waker.stop(flow);
+        if (flow.thawedAt !== NEVER) this.#parts.chronicle.arrived(flow, now);
+      }
     }
     this.#watch.onPassing(sender, receiver, packet, found, now);
     if ((packet.flags & RST) !== 0) onReset(flow, sender, packet);

@@ -13,6 +13,7 @@ import type { DhcpEvent } from '../link/events.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import { abort } from './abort.ts';
+import type { Chronicle } from './chronicle.ts';
 import type { Command, Reply, Selector } from './commands.ts';
 import type { Detection } from './detection.ts';
 import type { EventQueue } from './event-queue.ts';
@@ -31,6 +32,7 @@ export interface OperatorParts {
   readonly synthesizer: Synthesizer;
   readonly freezer: Freezer;
   readonly events: EventQueue;
+  readonly chronicle: Chronicle;
   readonly counters: Float64Array;
   readonly drainer: Drainer;
   readonly watch: Watch;
@@ -100,7 +102,7 @@ export class Operator {
     }
     if (this.#parts.drainer.isActive && !this.#parts.isSettling()) this.#parts.drainer.settled();
     if (this.#deadline > now) return;
-    if (this.#parts.scopes.expire(now)) this.#parts.onScopesChanged(now);
+    this.#released(this.#parts.scopes.expire(now), now);
     for (const [link, until] of this.#timedLinks) {
       if (until > now) continue;
       this.#timedLinks.delete(link);
@@ -112,6 +114,14 @@ export class Operator {
   #setDeadline(): void {
     this.#deadline = Math.min(this.#parts.scopes.nextExpiry(), ...this.#timedLinks.values());
     for (const plan of this.#plans.values()) this.#deadline = Math.min(this.#deadline, plan.at);
+  }
+
+  #released(scopes: readonly { readonly label: string }[], now: Micros): void {
+    if (scopes.length === 0) return;
+    for (const { label } of scopes) {
+      this.#parts.events.push({ at: now, name: 'scope-restored', message: `${label} released` });
+    }
+    this.#parts.onScopesChanged(now);
   }
 
   #verdict(link: Link | null, now: Micros): void {
@@ -153,6 +163,8 @@ export class Operator {
     if (!this.#parts.scopes.add(scope)) {
       return refused('TOO_MANY_SCOPES', 'too many scopes are frozen by command', 'resume some, or freeze a prefix');
     }
+    const message = `${scope.label} held by command`;
+    this.#parts.events.push({ at: now, name: 'scope-lost', message, reason: 'frozen by command' });
     this.#parts.onScopesChanged(now);
     this.#setDeadline();
     return this.#done(`${scope.label} held by command ${untilText(duration)}`);
@@ -201,17 +213,19 @@ export class Operator {
         this.#parts.watch.forget(link.port, now);
         this.#verdict(this.#parts.monitor.onCommand(link, null, now), now);
       }
-      if (selector.kind === 'all' && this.#parts.scopes.clear() > 0) this.#parts.onScopesChanged(now);
+      if (selector.kind === 'all') this.#released(this.#parts.scopes.clear(), now);
       this.#setDeadline();
       const still = links.filter((link) => link.isLost).map((link) => `${link.name} (${link.reason})`);
       return this.#done(still.length === 0 ? 'resumed' : `released, but still lost: ${still.join(', ')}`);
     }
-    if (!this.#parts.scopes.remove(labelOf(selector)) && !wasPlanned) {
+    const label = labelOf(selector);
+    const wasHeld = this.#parts.scopes.remove(label);
+    if (!wasHeld && !wasPlanned) {
       return refused('NOT_FROZEN', `${labelOf(selector)} is not frozen by command`, 'see "tcpfreeze flows --frozen"');
     }
-    this.#parts.onScopesChanged(now);
+    if (wasHeld) this.#released([{ label }], now);
     this.#setDeadline();
-    return this.#done(`${labelOf(selector)} resumed`);
+    return this.#done(`${label} resumed`);
   }
 }
 

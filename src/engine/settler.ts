@@ -10,10 +10,12 @@ import type { FlowTable } from '../flow/table.ts';
 import { isFinished } from '../flow/tracker.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { Freezer } from '../freeze/freeze.ts';
+import type { Frozen } from '../freeze/frozen.ts';
 import type { Handback } from '../freeze/handback.ts';
 import type { Pacer } from '../freeze/pacer.ts';
 import type { Link } from '../link/monitor.ts';
 import type { Admission } from './admission.ts';
+import type { Chronicle } from './chronicle.ts';
 import type { EventQueue } from './event-queue.ts';
 
 /** Flows settled per call; a thousand freezes take a few milliseconds. */
@@ -27,6 +29,7 @@ export interface SettlerParts {
   readonly drainer: Drainer;
   readonly counters: Float64Array;
   readonly events: EventQueue;
+  readonly chronicle: Chronicle;
   pacerOf(port: number): Pacer;
   /** The flow's timers changed. */
   reschedule(flow: Flow): void;
@@ -36,6 +39,8 @@ export class Settler {
   readonly #parts: SettlerParts;
   /** Flows whose loss mask has to be looked at again. */
   #unsettled: Flow[] = [];
+  /** Freezes, thaws, bytes taken and refusals since the last summary. */
+  #sum = [0, 0, 0, 0];
 
   constructor(parts: SettlerParts) {
     this.#parts = parts;
@@ -69,28 +74,34 @@ export class Settler {
 
   settleSome(now: Micros): void {
     const batch = this.#unsettled.splice(0, BATCH);
-    const counters = this.#parts.counters;
-    const before = [
-      counters[COUNTER.freezes]!,
-      counters[COUNTER.thaws]!,
-      counters[COUNTER.custodyBytesTaken]!,
-    ] as const;
+    const before = this.#tally();
     for (const flow of batch) if (this.#parts.table.isLive(flow)) this.settle(flow, now);
-    const froze = counters[COUNTER.freezes]! - before[0];
-    const thawed = counters[COUNTER.thaws]! - before[1];
-    const bytes = counters[COUNTER.custodyBytesTaken]! - before[2];
+    this.#tally().forEach((count, i) => {
+      this.#sum[i]! += count - before[i]!;
+    });
+    if (!this.isPending) this.#summarize(now);
+  }
+
+  #tally(): readonly number[] {
+    const { counters } = this.#parts;
+    return [COUNTER.freezes, COUNTER.thaws, COUNTER.custodyBytesTaken, COUNTER.custodyRefused].map((i) => counters[i]!);
+  }
+
+  /** One event for all flows of a change, however many they are. */
+  #summarize(at: Micros): void {
+    const { events, chronicle } = this.#parts;
+    const [froze = 0, thawed = 0, bytes = 0, denied = 0] = this.#sum;
+    this.#sum = [0, 0, 0, 0];
     if (froze > 0) {
-      const message = `${froze} flows frozen, ${bytes} bytes in custody`;
-      this.#parts.events.push({ at: now, name: 'flows-frozen', message, figures: { flows: froze, bytes } });
+      const without = denied > 0 ? `, ${denied} flows without custody` : '';
+      const message = `${froze} flows frozen, ${bytes} bytes in custody${without}`;
+      const figures = { flows: froze, bytes, ...(denied > 0 ? { denied } : {}) };
+      events.push({ at, name: 'flows-frozen', message, figures });
     }
     if (thawed > 0) {
-      this.#parts.events.push({
-        at: now,
-        name: 'flows-thawed',
-        message: `${thawed} flows thawed`,
-        figures: { flows: thawed },
-      });
+      events.push({ at, name: 'flows-thawed', message: `${thawed} flows thawed`, figures: { flows: thawed } });
     }
+    chronicle.ownUp(at);
   }
 
   /** Brings a flow's phase in line with what is lost now. */
@@ -100,7 +111,7 @@ export class Settler {
     flow.lostMask = mask;
     const isBack = flow.phase === FROZEN && (mask & (2 - flow.near)) === 0;
     if (isBack || (flow.phase === OPENING && was !== 0 && mask === 0)) {
-      this.#parts.freezer.thaw(flow, now, this.#parts.drainer.thawWindow(flow, now));
+      this.#thaw(flow, now);
     }
     if (mask === 0) {
       if (flow.phase === FLOWING && flow.frozen !== null) this.#parts.freezer.release(flow);
@@ -111,14 +122,32 @@ export class Settler {
       // Loss of the near side does not stop the delivery; the flow is looked at again when that is complete.
       if (isFarLost) {
         this.endHandback(flow, now);
-        this.#parts.freezer.freeze(flow, flow.near, now);
+        this.#freeze(flow, flow.near, now);
       }
     } else if (flow.phase === FLOWING || flow.phase === OPENING) {
       if (flow.frozen !== null) return;
       const near = this.#parts.admission.nearOf(flow, mask);
       flow.frozen = this.#parts.drainer.take(flow, near);
-      this.#parts.freezer.freeze(flow, near, now);
+      this.#freeze(flow, near, now);
     } else if (flow.phase !== FROZEN) flow.near = this.#parts.admission.nearOf(flow, mask);
+  }
+
+  #freeze(flow: Flow, near: 0 | 1, now: Micros): void {
+    this.#parts.freezer.freeze(flow, near, now);
+    if (flow.phase !== FROZEN) return;
+    const cause = this.#parts.admission.causeOf(flow, near);
+    (flow.frozen as Frozen).cause = cause;
+    this.#parts.chronicle.frozen(flow, cause, now);
+  }
+
+  #thaw(flow: Flow, now: Micros): void {
+    const frozen = flow.frozen as Frozen | null;
+    const wasFrozen = flow.phase === FROZEN;
+    const since = flow.frozenSince;
+    this.#parts.freezer.thaw(flow, now, this.#parts.drainer.thawWindow(flow, now));
+    if (frozen === null || !wasFrozen) return;
+    frozen.thawedAt = now;
+    this.#parts.chronicle.thawed(flow, frozen.cause, since, frozen.custodyBytes, now);
   }
 
   endHandback(flow: Flow, now: Micros): void {
@@ -132,7 +161,8 @@ export class Settler {
     });
   }
 
-  handedBack(flow: Flow, now: Micros): void {
+  handedBack(flow: Flow, since: Micros, now: Micros): void {
+    this.#parts.chronicle.handedBack(flow, since, now);
     this.endHandback(flow, now);
     flow.frozenSince = NEVER;
     if (flow.phase === FLOWING && isFinished(flow)) flow.phase = CLOSING;

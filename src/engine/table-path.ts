@@ -3,7 +3,8 @@
  * alone. The phase table (freeze/phases.ts) decides, the parts of freeze/ act.
  */
 import { COUNTER } from '../base/counters.ts';
-import type { Micros } from '../base/time.ts';
+import { FAMILY } from '../base/figures.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
@@ -18,6 +19,8 @@ import type { EngineParts } from './assembly.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
 import { segmentKind } from './kind.ts';
 import { isTrusted } from './trust.ts';
+
+const DROPS = FAMILY.drops;
 
 /** A sequence number this far from what is expected is no probe (largest window, RFC 7323 2.3). */
 const PROBE_DISTANCE = 65_535 * 2 ** 14;
@@ -42,14 +45,9 @@ export class TablePath {
     const action = phases.actionFor(flow.phase, side, kind);
     if (flow.phase === BYPASS) {
       flow.lastSeenAt = now;
-      if (action === phases.ACT_BYPASS) return FORWARD;
-      note.code = NOTE['no-link'];
-      return DROP;
+      return action === phases.ACT_BYPASS ? FORWARD : this.#drop(DROPS.lost, NOTE['no-link']);
     }
-    if (isHeld && !isTrusted(packet, counters)) {
-      note.code = NOTE.unsound;
-      return DROP;
-    }
+    if (isHeld && !isTrusted(packet, counters)) return this.#drop(DROPS.unsound, NOTE.unsound);
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
@@ -86,13 +84,12 @@ export class TablePath {
         return CONSUME;
       case phases.ACT_LATE:
         this.#parts.holder.onFarData(flow, packet);
-        return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : DROP;
+        return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : this.#drop(DROPS.unreachable, note.code);
       case phases.ACT_END: {
         const endpoint = flow.halves[flow.near];
         if (!isExactReset(endpoint, packet)) {
           counters[COUNTER.outOfWindow]! += 1;
-          note.code = NOTE['out-of-window'];
-          return DROP;
+          return this.#drop(DROPS.outOfWindow, NOTE['out-of-window']);
         }
         this.#parts.settler.endHandback(flow, now);
         this.#parts.holder.onFarReset(flow, now);
@@ -102,12 +99,15 @@ export class TablePath {
       }
       case phases.ACT_CLOCK: {
         if (packet.payloadLength > 0) this.#parts.waker.stop(flow);
+        if (flow.thawedAt !== NEVER && (packet.payloadLength > 0 || (found & ADVANCED_ACK) !== 0))
+          this.#parts.chronicle.arrived(flow, now);
         if ((found & ADVANCED_ACK) !== 0)
           this.#parts.context.pacerOf(flow.halves[direction].port).onDelivered(lastTracked.acked, now);
         const ends = this.#parts.handback.onFar(flow, packet, found, now);
-        if (flow.frozen === null) this.#parts.settler.handedBack(flow, now);
+        if (flow.frozen === null) this.#parts.settler.handedBack(flow, frozen?.thawedAt ?? now, now);
         if (ends && packet.payloadLength > 0) this.#parts.arena.retain(flow.halves[direction], packet, now);
-        return ends ? (this.#parts.context.isReachable(flow, flow.near) ? FORWARD : DROP) : CONSUME;
+        if (!ends) return CONSUME;
+        return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : this.#drop(DROPS.unreachable, note.code);
       }
       case phases.ACT_FRESH: {
         const end = (packet.seq + packet.segLength) | 0;
@@ -120,13 +120,20 @@ export class TablePath {
         return FORWARD;
       }
       default:
-        if (flow.phase === FROZEN && side === phases.SIDE_FAR) this.#parts.holder.onFarAck(flow);
-        else {
-          counters[COUNTER.absorbed]! += 1;
-          note.code = isHeld ? NOTE.absorbed : NOTE['no-link'];
+        if (flow.phase === FROZEN && side === phases.SIDE_FAR) {
+          this.#parts.holder.onFarAck(flow);
+          return this.#drop(DROPS.late, note.code);
         }
-        return DROP;
+        counters[COUNTER.absorbed]! += 1;
+        return isHeld ? this.#drop(DROPS.absorbed, NOTE.absorbed) : this.#drop(DROPS.lost, NOTE['no-link']);
     }
+  }
+
+  /** @param reason index of the counter of the reason; @param code what a capture says of it */
+  #drop(reason: number, code: number): Disposition {
+    this.#parts.counters[reason]! += 1;
+    this.#parts.context.note.code = code;
+    return DROP;
   }
 
   /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
@@ -135,8 +142,8 @@ export class TablePath {
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
     const isPassing = !isHeld && !(flow.lostMask !== 0 && side === phases.SIDE_NEAR);
     if (isPassing) return FORWARD;
+    if (!isHeld) return this.#drop(DROPS.lost, NOTE['out-of-window']);
     this.#parts.context.note.code = NOTE['out-of-window'];
-    if (!isHeld) return DROP;
     // Some stacks probe with whole segments beyond the window: one answer, nothing taken.
     const frozen = flow.frozen as Frozen;
     const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
@@ -145,7 +152,7 @@ export class TablePath {
       else this.#parts.holder.onNearProbe(flow);
       return CONSUME;
     }
-    return DROP;
+    return this.#drop(DROPS.outOfWindow, NOTE['out-of-window']);
   }
 }
 

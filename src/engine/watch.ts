@@ -7,6 +7,7 @@
  * Damping, after RFC 2439: every loss adds a penalty that decays; while it is high, a scope that comes back is not
  * given back before it has fallen again, so a link that blinks is not thawed at every blink.
  */
+import { observe } from '../base/figures.ts';
 import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
@@ -173,6 +174,7 @@ export class Watch {
     const link = monitor.links[port]!;
     const millisSilent = Math.round((now - silence.heardAt) / 1_000);
     const text = `silent for ${millisSilent} ms, ${silence.unanswered} segments unanswered`;
+    const silentFor = now - silence.heardAt;
     silence.reset(now);
     if (link.isLost || this.#losses.length >= LOSSES_MAX) return;
     const waiting: { flow: Flow; half: 0 | 1 }[] = [];
@@ -190,6 +192,7 @@ export class Watch {
     const loss = { port, scope: isOneHost ? scope : null, since: now, heardAt: -NEVER, askAt: now, turn: 0 };
     if (isOneHost && !this.#scopes.add(scope)) return;
     this.#losses.push(loss);
+    observe(this.#context.counters, 'detectionDelay', silentFor);
     this.#penalties[port]!.add(now);
     if (isOneHost) {
       this.#events.push({
@@ -242,6 +245,7 @@ export class Watch {
       flowGeneration: 0,
       flowHalf: 0,
       until: NEVER,
+      cause: 'silence',
     };
   }
 

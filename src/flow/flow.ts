@@ -2,6 +2,7 @@
  * One TCP connection between two endpoints, as two half connections. `halves[0]` is the originator (who sent the SYN, or, for
  * a connection adopted mid-stream, who was heard first); `halves[1]` the responder.
  */
+import type { BypassReason } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Half } from './half.ts';
 import { OPENING, type Phase } from './phase.ts';
@@ -10,7 +11,7 @@ import { OPENING, type Phase } from './phase.ts';
 export const KEY_WORDS = 10;
 
 /** Why a flow is passed through untouched (theory of operation 6.8). */
-export type BypassReason = 'tcp-md5' | 'tcp-ao' | 'mptcp' | 'no-route';
+export type { BypassReason };
 
 /** Work that a higher layer hangs on a flow while it is frozen or being handed back; opaque here. */
 export interface Attachment {
@@ -36,6 +37,8 @@ export class Flow {
   /** Endpoint known to be unreachable, as a bit per half (1 originator, 2 responder). */
   lostMask = 0;
   frozenSince: Micros = NEVER;
+  /** When it was thawed, until the first bytes after that were seen. */
+  thawedAt: Micros = NEVER;
   createdAt: Micros = 0;
   lastSeenAt: Micros = 0;
   /** Frozen state (freeze/), wake-up state (freeze/wakeup.ts). */
@@ -62,6 +65,7 @@ export class Flow {
     this.near = 0;
     this.lostMask = 0;
     this.frozenSince = NEVER;
+    this.thawedAt = NEVER;
     this.createdAt = now;
     this.lastSeenAt = now;
     this.frozen = null;

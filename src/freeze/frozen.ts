@@ -1,6 +1,7 @@
 /**
  * What the gateway remembers of a flow from the loss until the hand-over back is complete.
  */
+import type { LossCause } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Attachment } from '../flow/flow.ts';
 import type { Custody } from './custody.ts';
@@ -32,6 +33,10 @@ export class Frozen implements Attachment {
   /** Denied flows: when a closed window becomes the lesser evil. */
   giveUpAt: Micros = NEVER;
   replay: Replay | null = null;
+  /** What brought the loss about. */
+  cause: LossCause = 'other';
+  /** When the handback began. */
+  thawedAt: Micros = NEVER;
   /**
    * ACK shown to the near endpoint: at most CE. It lags behind while the flow is being dribbled (freeze/dribble.ts), so
    * that the endpoint's kernel never sees an idle connection.

@@ -59,6 +59,11 @@ export class Link {
     return lines;
   }
 
+  /** The detector whose evidence is the most specific; null when there is none. */
+  get detector(): Detector | null {
+    return DETECTORS.find((detector) => this.evidence[detector] !== null) ?? null;
+  }
+
   /** Whether packets can be written to it at all; a command or a suspicion does not change that. */
   get canCarry(): boolean {
     return this.evidence.interface === null && this.evidence.carrier === null && this.evidence.address === null;

@@ -2,6 +2,7 @@
  * Scopes of loss below a whole link: a host, a prefix, one flow, declared lost by command. Bounded; each may release
  * itself after a time.
  */
+import type { LossCause } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { matchesPrefix } from './routes.ts';
 
@@ -17,6 +18,8 @@ export interface Scope {
   /** Half of that flow that counts as lost. */
   readonly flowHalf: 0 | 1;
   readonly until: Micros;
+  /** What holds it for lost; default: a command. */
+  readonly cause?: LossCause;
 }
 
 /** Most scopes at a time. */
@@ -44,17 +47,18 @@ export class ScopeList {
     return this.#scopes.length < before;
   }
 
-  clear(): number {
-    const count = this.#scopes.length;
+  /** @returns what was released */
+  clear(): readonly Scope[] {
+    const all = this.#scopes;
     this.#scopes = [];
-    return count;
+    return all;
   }
 
-  /** Releases scopes whose time is over; returns whether any was. */
-  expire(now: Micros): boolean {
-    const before = this.#scopes.length;
-    this.#scopes = this.#scopes.filter((scope) => scope.until > now);
-    return this.#scopes.length < before;
+  /** Releases scopes whose time is over, and returns them. */
+  expire(now: Micros): readonly Scope[] {
+    const over = this.#scopes.filter((scope) => scope.until <= now);
+    if (over.length > 0) this.#scopes = this.#scopes.filter((scope) => scope.until > now);
+    return over;
   }
 
   nextExpiry(): Micros {

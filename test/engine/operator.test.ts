@@ -233,12 +233,16 @@ describe('events', () => {
     c.acknowledge('far');
     expect(c.rig.events.map((event) => event.name)).toEqual([
       'link-lost',
+      'flow-frozen',
       'flows-frozen',
       'link-restored',
+      'flow-thawed',
       'flows-thawed',
+      'flow-handed-back',
       'handback-complete',
     ]);
-    expect(c.rig.events[1]!.figures).toEqual({ flows: 1, bytes: 2 * SEGMENT });
+    expect(c.rig.events[2]!.figures).toEqual({ flows: 1, bytes: 2 * SEGMENT });
+    expect(c.rig.events[4]!.figures).toMatchObject({ bytes: 2 * SEGMENT, outageMicros: 1_000_000 });
   });
 
   it('more flows than one batch are all settled, over several turns', () => {

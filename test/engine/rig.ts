@@ -3,7 +3,8 @@
  * numbers (0 is the SYN, 1 the first byte), so that one story can be told for every address family, direction and
  * place on the sequence circle.
  */
-import { COUNTER_NAMES, type CounterName, readCounters } from '../../src/base/counters.ts';
+import { type CounterName, readCounters } from '../../src/base/counters.ts';
+import { COUNTERS_BYTES } from '../../src/base/figures.ts';
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { Command, EngineEvent, FlowSnapshot, Reply } from '../../src/engine/commands.ts';
 import { type Disposition, Engine, type EngineConfig, READ_MAX } from '../../src/engine/engine.ts';
@@ -37,7 +38,7 @@ export interface Emission {
 export class Rig {
   readonly engine: Engine;
   readonly config: EngineConfig;
-  readonly counters = new Float64Array(COUNTER_NAMES.length);
+  readonly counters = new Float64Array(COUNTERS_BYTES / 8);
   readonly events: EngineEvent[] = [];
   readonly arena: Uint8Array;
   now: Micros = 1_000_000;

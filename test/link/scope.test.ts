@@ -51,9 +51,9 @@ describe('scopes', () => {
     list.add(prefix('a', 0, 0, 500));
     list.add(prefix('b', 0, 0, 300));
     expect(list.nextExpiry()).toBe(300);
-    expect([list.expire(299), list.size]).toEqual([false, 2]);
-    expect([list.expire(300), list.size, list.nextExpiry()]).toEqual([true, 1, 500]);
-    expect(list.clear()).toBe(1);
+    expect([list.expire(299).length, list.size]).toEqual([0, 2]);
+    expect([list.expire(300).length, list.size, list.nextExpiry()]).toEqual([1, 1, 500]);
+    expect(list.clear()).toHaveLength(1);
   });
 
   it('are bounded; renewing one at the limit still works', () => {

@@ -1,6 +1,6 @@
 /** The thread of the loop without an engine: the gateway's memory, device, waiting and loop around an engine that forwards all. */
 import { workerData } from 'node:worker_threads';
-import { COUNTERS_BYTES } from '../../base/counters.ts';
+import { COUNTERS_BYTES } from '../../base/figures.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
 import { monotonicMicros } from '../../datapath/clock.ts';
 import { DEFAULT_ARENA_BYTES, DEFAULT_OUTBOX_BYTES } from '../../datapath/datapath.ts';
