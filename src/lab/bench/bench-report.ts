@@ -7,24 +7,11 @@ import type { OutageResult } from './outages.ts';
 import type { PathName } from './paths.ts';
 import type { ThroughputResult } from './throughput.ts';
 
-/** Every part that was asked for. */
-export interface BenchResult {
-  readonly machine: { readonly kernel: string; readonly node: string; readonly processors: string };
-  readonly throughput?: readonly ThroughputResult[];
-  readonly latency?: LatencyResult;
-  readonly idle?: IdleResult;
-  readonly outages?: readonly OutageResult[];
-}
-
 const WAY: Readonly<Record<PathName, string>> = {
   kernel: 'kernel forwarding',
   loop: 'TUN loop without the engine',
   gateway: 'gateway, custody on',
 };
-
-export function machineText({ kernel, node, processors }: BenchResult['machine']): string[] {
-  return [`Linux ${kernel}, Node.js ${node}, ${processors}`, ''];
-}
 
 export function throughputText(results: readonly ThroughputResult[]): string[] {
   return results.flatMap(({ flows, command, figures, gatewayToLoop, byProcessorTime }) => [
@@ -114,9 +101,7 @@ function gigabits(bps: number): string {
 }
 
 /** The same for programs: without the timelines, which nobody reads. */
-export function benchJson(result: BenchResult): object {
-  const { outages, ...rest } = result;
-  if (outages === undefined) return rest;
+export function outagesJson(outages: readonly OutageResult[]): readonly object[] {
   const story = ({ recovery, flows, resets }: StoryResult): object => ({
     recovery: recovery ?? null,
     resets,
@@ -125,10 +110,9 @@ export function benchJson(result: BenchResult): object {
       ...{ cwndBefore: before?.cwnd ?? null, cwndAfter: after?.cwnd ?? null, echoMillis: echoMillis ?? null },
     })),
   });
-  const rows = outages.map(({ name, comparison, skipped }) =>
+  return outages.map(({ name, comparison, skipped }) =>
     comparison === undefined
       ? { name, skipped }
       : { name, plain: story(comparison.plain), gateway: story(comparison.gateway) },
   );
-  return { ...rest, outages: rows };
 }

@@ -9,27 +9,14 @@ import { parseArgs } from 'node:util';
 import { TcpfreezeError } from '../../base/errors.ts';
 import { sweep } from '../namespace.ts';
 import { assertLabPossible } from '../topology.ts';
-import {
-  type BenchResult,
-  benchJson,
-  idleText,
-  latencyText,
-  machineText,
-  outagesText,
-  throughputText,
-} from './bench-report.ts';
-import { measureIdle } from './idle.ts';
-import { measureLatency } from './latency.ts';
-import { playOutages } from './outages.ts';
-import { measureThroughput } from './throughput.ts';
+import { PARTS } from './parts.ts';
 
-const PARTS = ['throughput', 'latency', 'idle', 'outages'] as const;
-type Part = (typeof PARTS)[number];
+const NAMES = Object.keys(PARTS);
 
-const USAGE = `usage: npm run bench -- [--json] [--repetitions N] [--seconds S] [${PARTS.join('|')} ...]`;
+const USAGE = `usage: npm run bench -- [--json] [--repetitions N] [--seconds S] [${NAMES.join('|')} ...]`;
 
 interface BenchOptions {
-  readonly parts: readonly Part[];
+  readonly parts: readonly string[];
   readonly json: boolean;
   /** How often each way is measured. */
   readonly repetitions: number;
@@ -47,10 +34,10 @@ function parse(args: readonly string[]): BenchOptions {
       if (!Number.isInteger(value) || value < 1 || value > 1000) throw new Error(`${text} is no number from 1 to 1000`);
       return value;
     };
-    const unknown = positionals.find((name) => !(PARTS as readonly string[]).includes(name));
+    const unknown = positionals.find((name) => !NAMES.includes(name));
     if (unknown !== undefined) throw new Error(`there is no part ${unknown}`);
     return {
-      parts: positionals.length === 0 ? PARTS : PARTS.filter((part) => positionals.includes(part)),
+      parts: positionals.length === 0 ? NAMES : NAMES.filter((part) => positionals.includes(part)),
       json: values.json === true,
       repetitions: count(values.repetitions, 3),
       seconds: count(values.seconds, 4),
@@ -76,33 +63,19 @@ async function bench({ parts, json, repetitions, seconds }: BenchOptions): Promi
   await sweep();
   const cpus = os.cpus();
   const processors = `${cpus.length} x ${cpus[0]?.model.trim() ?? 'processor'}`;
-  let result: BenchResult = { machine: { kernel: os.release(), node: process.version, processors } };
+  const machine = { kernel: os.release(), node: process.version, processors };
   const show = (lines: readonly string[]): void => {
     endProgress();
     if (!json) process.stdout.write(`${lines.join('\n')}\n`);
   };
-  show(machineText(result.machine));
-  if (parts.includes('throughput')) {
-    const throughput = await measureThroughput({ repetitions, seconds, onProgress: progress });
-    result = { ...result, throughput };
-    show(throughputText(throughput));
+  show([`Linux ${machine.kernel}, Node.js ${machine.node}, ${processors}`, '']);
+  const results: Record<string, unknown> = { machine };
+  for (const name of parts) {
+    const result = await PARTS[name]!({ repetitions, seconds, onProgress: progress });
+    results[name] = result.json;
+    show(result.lines);
   }
-  if (parts.includes('latency')) {
-    const latency = await measureLatency({ repetitions, onProgress: progress });
-    result = { ...result, latency };
-    show(latencyText(latency));
-  }
-  if (parts.includes('idle')) {
-    const idle = await measureIdle({ seconds: 5 * seconds, onProgress: progress });
-    result = { ...result, idle };
-    show(idleText(idle));
-  }
-  if (parts.includes('outages')) {
-    const outages = await playOutages(progress);
-    result = { ...result, outages };
-    show(outagesText(outages));
-  }
-  if (json) process.stdout.write(`${JSON.stringify(benchJson(result), undefined, 2)}\n`);
+  if (json) process.stdout.write(`${JSON.stringify(results, undefined, 2)}\n`);
 }
 
 try {

@@ -1,0 +1,40 @@
+/** The parts of the benchmark: one line each here, and a file of its own that measures. */
+import { idleText, latencyText, outagesJson, outagesText, throughputText } from './bench-report.ts';
+import { measureIdle } from './idle.ts';
+import { measureLatency } from './latency.ts';
+import { playOutages } from './outages.ts';
+import { measureThroughput } from './throughput.ts';
+
+export interface PartOptions {
+  /** How often each way is measured. */
+  readonly repetitions: number;
+  /** Length of one measurement of throughput. */
+  readonly seconds: number;
+  readonly onProgress: (line: string) => void;
+}
+
+/** What a part found: for programs, and for people. */
+export interface PartResult {
+  readonly json: unknown;
+  readonly lines: readonly string[];
+}
+
+/** In the order in which they run. */
+export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<PartResult>>> = {
+  throughput: async (options) => {
+    const json = await measureThroughput(options);
+    return { json, lines: throughputText(json) };
+  },
+  latency: async (options) => {
+    const json = await measureLatency(options);
+    return { json, lines: latencyText(json) };
+  },
+  idle: async ({ seconds, onProgress }) => {
+    const json = await measureIdle({ seconds: 5 * seconds, onProgress });
+    return { json, lines: idleText(json) };
+  },
+  outages: async ({ onProgress }) => {
+    const outages = await playOutages(onProgress);
+    return { json: outagesJson(outages), lines: outagesText(outages) };
+  },
+};
