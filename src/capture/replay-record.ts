@@ -4,9 +4,8 @@
  */
 import type { Micros } from '../base/time.ts';
 import type { FlowSnapshot } from '../engine/commands.ts';
-import { formatEndpoint } from '../wire/address.ts';
-import { IcmpError } from '../wire/icmp.ts';
-import type { Packet } from '../wire/packet.ts';
+import type { Note } from '../flow/note.ts';
+import { FROZEN, HANDBACK, PHASE_NAMES } from '../flow/phase.ts';
 
 /** Flows that are told one by one; the others are counted. */
 const MAX_TOLD = 1_000;
@@ -49,16 +48,13 @@ export class ReplayRecord {
     made: 0,
     lost: 0,
   };
-  readonly #error = new IcmpError();
-  /** Flows by their endpoints, of the snapshot that was searched last. */
+  readonly #flows: () => readonly FlowSnapshot[];
+  /** The flows when one that is not told of yet was last looked for; by identifier. */
   #index = new Map<string, FlowSnapshot>();
-  #indexed: readonly FlowSnapshot[] | null = null;
   /** Of frames as captured. */
   bytes = 0;
   readonly flows = new Map<string, TouchedFlow>();
   untold = 0;
-  /** Some comments rest on a snapshot that was not quite new. */
-  isApproximate = false;
   /** Flows of the engine at the end, by phase. */
   readonly atEnd: Record<string, number> = {};
   duration: Micros = 0;
@@ -66,37 +62,14 @@ export class ReplayRecord {
   readonly losses: { readonly at: Micros; readonly text: string; readonly isLoss: boolean; readonly flows: number }[] =
     [];
 
-  /** The snapshot that a segment or an ICMP error belongs to, and whether it goes to the originator. */
-  find(flows: readonly FlowSnapshot[], packet: Packet): readonly [FlowSnapshot | null, boolean] {
-    const { view, family } = packet;
-    const error = this.#error;
-    const isTcp = packet.tcpAt >= 0;
-    if (!isTcp && !error.parse(view, packet.payloadAt, packet.end, family)) return [null, false];
-    // The gateway's ICMP errors quote a segment of their addressee.
-    const from = isTcp
-      ? formatEndpoint(view, packet.srcAt, family, packet.srcPort)
-      : formatEndpoint(view, error.dstAt, family, error.dstPort);
-    const to = isTcp
-      ? formatEndpoint(view, packet.dstAt, family, packet.dstPort)
-      : formatEndpoint(view, error.srcAt, family, error.srcPort);
-    if (this.#indexed !== flows) {
-      this.#index = new Map(flows.map((flow) => [`${flow.originator}>${flow.responder}`, flow]));
-      this.#indexed = flows;
-    }
-    const forth = this.#index.get(`${from}>${to}`);
-    if (forth !== undefined) return [forth, false];
-    const back = this.#index.get(`${to}>${from}`);
-    return back === undefined ? [null, false] : [back, true];
+  /** @param flows all flows of the engine as they are now */
+  constructor(flows: () => readonly FlowSnapshot[]) {
+    this.#flows = flows;
   }
 
-  /** Who is or was held; a flow is no longer said to be held when the packets that release it leave. */
-  nearOf(flow: FlowSnapshot | null): 'originator' | 'responder' | null {
-    if (flow === null) return null;
-    return flow.near ?? this.flows.get(flow.id)?.near ?? null;
-  }
-
-  touch(flow: FlowSnapshot | null, what: 'held' | 'dropped' | 'changed' | 'made', now: Micros): void {
-    const told = this.#told(flow, now);
+  /** @param note of the packet, settled */
+  touch(note: Note, what: 'held' | 'dropped' | 'changed' | 'made', now: Micros): void {
+    const told = this.#toldOf(note, now);
     if (told !== null) told[what]++;
   }
 
@@ -113,8 +86,8 @@ export class ReplayRecord {
     }
   }
 
-  onHeldReset(flow: FlowSnapshot | null, now: Micros): void {
-    const told = this.#told(flow, now);
+  onHeldReset(note: Note, now: Micros): void {
+    const told = this.#toldOf(note, now);
     if (told !== null) told.resetAt ??= now;
   }
 
@@ -126,8 +99,33 @@ export class ReplayRecord {
     }
   }
 
-  #told(flow: FlowSnapshot | null, now: Micros): TouchedFlow | null {
+  #toldOf({ flow, phase, custodyBytes }: Note, now: Micros): TouchedFlow | null {
     if (flow === null) return null;
+    const { id } = flow;
+    const told = this.flows.get(id);
+    if (told === undefined) {
+      if (this.flows.size >= MAX_TOLD) {
+        this.untold++;
+        return null;
+      }
+      // One list serves all flows that one loss concerns.
+      if (!this.#index.has(id)) this.#index = new Map(this.#flows().map((one) => [one.id, one]));
+      const snapshot = this.#index.get(id);
+      if (snapshot === undefined) return null;
+      const near = phase === FROZEN || phase === HANDBACK ? roleOf(flow.near) : null;
+      return this.#told({ ...snapshot, phase: PHASE_NAMES[phase]!, near, custodyBytes }, now);
+    }
+    if (phase === FROZEN || phase === HANDBACK) told.near = roleOf(flow.near);
+    this.#update(told, PHASE_NAMES[phase]!, custodyBytes, now);
+    return told;
+  }
+
+  #update(told: TouchedFlow, phase: string, custodyBytes: number, now: Micros): void {
+    if (told.phases.at(-1)?.phase !== phase) told.phases.push({ at: now, phase });
+    told.custodyBytes = Math.max(told.custodyBytes, custodyBytes);
+  }
+
+  #told(flow: FlowSnapshot, now: Micros): TouchedFlow | null {
     let told = this.flows.get(flow.id);
     if (told === undefined) {
       if (this.flows.size >= MAX_TOLD) {
@@ -152,8 +150,11 @@ export class ReplayRecord {
       this.flows.set(id, told);
     }
     if (flow.near !== null) told.near = flow.near;
-    if (told.phases.at(-1)?.phase !== flow.phase) told.phases.push({ at: now, phase: flow.phase });
-    told.custodyBytes = Math.max(told.custodyBytes, flow.custodyBytes);
+    this.#update(told, flow.phase, flow.custodyBytes, now);
     return told;
   }
+}
+
+function roleOf(half: 0 | 1): 'originator' | 'responder' {
+  return half === 0 ? 'originator' : 'responder';
 }

@@ -43,7 +43,7 @@ export class Trace implements ReplaySink {
     this.flush();
     this.#last = what;
     this.#line(`${timeText(action.at)}  ${what}`);
-    if (action.comment !== null) this.#line(`    ${action.comment}`);
+    if (action.words !== null) this.#line(`    ${action.words}`);
   }
 
   /** A burst of one and the same packet is told once. */
@@ -146,7 +146,6 @@ function notesOf(replay: Replay): string[] {
     notes.push(
       `${plural(packets.lost, 'packet')} from beyond a loss never reached the gateway: recorded, but left out`,
     );
-  if (record.isApproximate) notes.push('many flows: what comments say of custody may be up to 0.1 s old');
   if (record.losses.length > 0)
     notes.push('a recording does not react: its endpoints go on as they did, whatever the gateway tells them here');
   return notes;

@@ -8,9 +8,9 @@
  * Limits.   A recording does not react: endpoints go on as they did without the gateway, whatever they are told here. While a side
  *           is lost by the script, what it sent in the recording did not reach the gateway and is left out.
  */
-import { COUNTER, COUNTER_NAMES, type CounterName } from '../base/counters.ts';
+import { COUNTER_NAMES } from '../base/counters.ts';
 import { eventKind } from '../base/event-table.ts';
-import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
+import { type Micros, NEVER, seconds } from '../base/time.ts';
 import type { EngineEvent, FlowSnapshot } from '../engine/commands.ts';
 import { CONSUME, Engine, type EngineConfig, FORWARD, READ_MAX } from '../engine/engine.ts';
 import { DEFAULT_LIMITS } from '../policy/policy.ts';
@@ -21,7 +21,7 @@ import { RST } from '../wire/tcp-flags.ts';
 import type { CapturedPacket } from './capture.ts';
 import { ipOffset } from './link-layer.ts';
 import { type Loaded, load } from './load.ts';
-import { type Concerned, Narrator, type Trigger } from './narrator.ts';
+import { commentOf, newDeed, sentenceOf } from './narrator.ts';
 import { DIRECTION_INBOUND, DIRECTION_OUTBOUND } from './pcapng-blocks.ts';
 import { ReplayClock } from './replay-clock.ts';
 import { ReplayRecord } from './replay-record.ts';
@@ -45,6 +45,8 @@ export interface ReplayAction {
   readonly bytes: Uint8Array;
   readonly originalLength: number;
   readonly comment: string | null;
+  /** The comment as a sentence, without what is in it for programs. */
+  readonly words: string | null;
   /** One line that describes it; only to be called during the call. */
   describe(): string;
 }
@@ -63,9 +65,6 @@ export interface ReplayOptions {
 
 /** How long the engine goes on after the end. */
 const TAIL: Micros = seconds(2);
-/** With more flows than this, what comments say of custody may be SNAPSHOT_AGE old: asking costs time for each flow. */
-const EXACT_FLOWS = 16;
-const SNAPSHOT_AGE: Micros = millis(100);
 const HEADERS_MAX = 512;
 const OUTBOX_BYTES = 1 << 20;
 /** IFF_UP and carrier come and go together here; RFC 2863 states as in IFLA_OPERSTATE. */
@@ -93,7 +92,6 @@ export class Replay {
   readonly sides: Sides;
   readonly clock = new ReplayClock();
   readonly counters = new Float64Array(COUNTER_NAMES.length);
-  readonly #before = new Float64Array(COUNTER_NAMES.length);
   readonly #options: ReplayOptions;
   readonly #engine: Engine;
   readonly #arena = new Uint8Array(new ArrayBuffer(DEFAULT_LIMITS.arenaBytes));
@@ -101,22 +99,18 @@ export class Replay {
   readonly #packet = new Packet();
   readonly #madePacket = new Packet();
   readonly #headers = new Uint8Array(HEADERS_MAX);
-  readonly #headersView = new DataView(this.#headers.buffer);
   readonly #loaded: Loaded = { length: 0, kept: 0 };
-  readonly #narrator = new Narrator();
+  readonly #deed = newDeed();
   readonly #lostSides: [boolean, boolean] = [false, false];
   #lostPrefixes: Prefix[] = [];
   #nextEvent = 0;
-  #snapshot: readonly FlowSnapshot[] | null = null;
-  #snapshotAt: Micros = 0;
   /** Time of the last step; the engine's time never decreases. */
   #now: Micros = 0;
-  readonly #moved = (name: CounterName): number => this.counters[COUNTER[name]]! - this.#before[COUNTER[name]]!;
 
   constructor(options: ReplayOptions) {
     this.#options = options;
     this.sides = new Sides(options.lan);
-    this.record = new ReplayRecord();
+    this.record = new ReplayRecord(() => this.#flows(this.#now));
     this.#packet.attach(this.#arena.buffer);
     this.#madePacket.attach(this.#outbox.buffer);
     const memory = { arena: this.#arena.buffer, outbox: this.#outbox.buffer, counters: this.counters };
@@ -153,31 +147,22 @@ export class Replay {
       const now = Math.max(this.#now, next);
       this.#now = now;
       yield now;
-      this.#mark(now, event !== undefined && event.at <= deadline);
       if (event !== undefined && event.at <= deadline) {
         this.#nextEvent++;
         this.#apply(event, now);
-        this.#drain('link', now);
+        this.#drain(now);
       } else {
         this.#engine.handleTimeout(now);
-        this.#drain('timer', now);
+        this.#drain(now);
       }
     }
     this.#now = Math.max(this.#now, to);
-  }
-
-  #mark(now: Micros, isForced: boolean): void {
-    const isLarge = this.#snapshot !== null && this.#snapshot.length > EXACT_FLOWS;
-    if (!isLarge || isForced || now - this.#snapshotAt > SNAPSHOT_AGE) this.#snapshot = null;
-    else this.record.isApproximate = true;
-    this.#before.set(this.counters);
   }
 
   #apply(event: ScriptEvent, now: Micros): void {
     const { scope, isLoss } = event;
     const what = scope.kind === 'link' ? `link ${scope.name}` : `${scope.kind} ${scope.text}`;
     const text = `${what} ${isLoss ? 'lost' : 'restored'}`;
-    this.#narrator.onLink(text, now);
     this.#options.sink.event(now, `script: ${text}`);
     this.record.onLoss(this.#flows(now), text, isLoss, now);
     if (scope.kind === 'link') {
@@ -234,27 +219,19 @@ export class Replay {
     }
     const headers = Math.min(kept, HEADERS_MAX);
     this.#headers.set(this.#arena.subarray(offset, offset + headers));
-    this.#mark(now, false);
     const verdict = this.#engine.handlePacket(offset, length, now);
     if (verdict === FORWARD) this.#passOn(frame, offset, headers, now);
     else {
       const kind = verdict === CONSUME ? 'held' : 'dropped';
       packets[kind]++;
       packet.parse(offset, length, 0);
-      const flow = this.#flowOf(packet, now);
-      record.touch(flow, kind, now);
-      if (kind === 'held' && (packet.flags & RST) !== 0) record.onHeldReset(flow, now);
-      this.#act(
-        kind,
-        packet,
-        this.sides.of(packet, packet.srcAt),
-        DIRECTION_INBOUND,
-        frame.subarray(0, kept),
-        this.#narrator.held(flow, this.#moved, now),
-        now,
-      );
+      const { note } = this.#engine;
+      note.settle();
+      record.touch(note, kind, now);
+      if (kind === 'held' && (packet.flags & RST) !== 0) record.onHeldReset(note, now);
+      this.#act(kind, packet, this.sides.of(packet, packet.srcAt), DIRECTION_INBOUND, frame.subarray(0, kept), now);
     }
-    this.#drain('packet', now);
+    this.#drain(now);
   }
 
   #isFromLost(packet: Packet): boolean {
@@ -268,37 +245,33 @@ export class Replay {
     const { packets } = this.record;
     const { length, kept } = this.#loaded;
     const packet = this.#packet;
-    const isTcp = packet.tcpAt >= 0;
     let isChanged = false;
     for (let i = 0; i < headers && !isChanged; i++) isChanged = this.#headers[i] !== this.#arena[offset + i];
     const side = packet.reason === 0 ? this.sides.of(packet, packet.dstAt) : 1;
     if (!isChanged) {
       packets.forwarded++;
       // As it was captured, before its checksum was mended.
-      this.#act('forwarded', packet, side, DIRECTION_OUTBOUND, frame.subarray(0, kept), null, now);
+      this.#act('forwarded', packet, side, DIRECTION_OUTBOUND, frame.subarray(0, kept), now);
       return;
     }
     packets.changed++;
     packet.parse(offset, length, 0);
-    const comment = isTcp ? this.#narrator.changed(packet, this.#headersView, now) : null;
+    this.#engine.note.settle();
     const bytes = this.#arena.subarray(offset, offset + kept);
-    this.#act('changed', packet, side, DIRECTION_OUTBOUND, bytes, comment, now);
-    this.record.touch(this.#flowOf(packet, now), 'changed', now);
+    this.#act('changed', packet, side, DIRECTION_OUTBOUND, bytes, now);
+    this.record.touch(this.#engine.note, 'changed', now);
   }
 
-  #drain(trigger: Trigger, now: Micros): void {
+  #drain(now: Micros): void {
     const engine = this.#engine;
     const packet = this.#madePacket;
     for (let length = engine.pollTransmit(); length > 0; length = engine.pollTransmit()) {
       const at = engine.transmitOffset;
       packet.parse(at, length, 0);
-      const [flow, isToOriginator] = this.record.find(this.#settled(now), packet);
-      const toNear = this.record.nearOf(flow) === (isToOriginator ? 'originator' : 'responder');
-      const comment = this.#narrator.made(packet, flow, toNear, trigger, this.#moved, now);
       this.record.packets.made++;
-      this.record.touch(flow, 'made', now);
+      this.record.touch(engine.note, 'made', now);
       const bytes = this.#outbox.subarray(at, at + length);
-      this.#act('made', packet, MADE, DIRECTION_OUTBOUND, bytes, comment, now);
+      this.#act('made', packet, MADE, DIRECTION_OUTBOUND, bytes, now);
     }
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) this.#report(event);
   }
@@ -308,20 +281,6 @@ export class Replay {
     if (eventKind(event.name).severity === 'debug' && event.name !== 'flow-reset') return;
     const flow = event.flow === undefined ? '' : ` (flow ${event.flow})`;
     this.#options.sink.event(event.at, `${event.name}: ${event.message}${flow}`);
-  }
-
-  #flowOf(packet: Packet, now: Micros): Concerned {
-    if (packet.tcpAt < 0) return null;
-    return this.record.find(this.#settled(now), packet)[0];
-  }
-
-  /** The flows as they are after this step; asked for once. */
-  #settled(now: Micros): readonly FlowSnapshot[] {
-    if (this.#snapshot === null) {
-      this.#snapshot = this.#flows(now);
-      this.#snapshotAt = now;
-    }
-    return this.#snapshot;
   }
 
   #flows(now: Micros): readonly FlowSnapshot[] {
@@ -335,9 +294,10 @@ export class Replay {
     interfaceIndex: number,
     direction: number,
     bytes: Uint8Array,
-    comment: string | null,
     at: Micros,
   ): void {
+    const isTold = kind !== 'forwarded';
+    if (isTold) this.#tell(kind, packet, at);
     this.#options.sink.packet({
       kind,
       at,
@@ -346,9 +306,33 @@ export class Replay {
       direction,
       bytes,
       originalLength: kind === 'made' ? bytes.length : this.#loaded.length,
-      comment,
+      comment: isTold ? commentOf(this.#deed) : null,
+      words: isTold ? sentenceOf(this.#deed) : null,
       describe: () => describePacket(packet),
     });
+  }
+
+  /** Takes down what the engine says of the packet at hand. */
+  #tell(kind: ReplayAction['kind'], packet: Packet, at: Micros): void {
+    const deed = this.#deed;
+    const { note } = this.#engine;
+    const loss = note.flow === null ? null : this.#engine.lossOf(note.flow);
+    deed.fate = kind === 'made' || kind === 'changed' ? kind : 'held';
+    deed.code = note.code;
+    deed.flow = note.flow?.id ?? '';
+    deed.phase = note.phase;
+    deed.custodyBytes = note.custodyBytes;
+    deed.value = note.value;
+    deed.flags = packet.flags;
+    deed.ack = packet.ack;
+    deed.window = packet.window;
+    deed.payloadLength = packet.payloadLength;
+    deed.wasAck = note.ack;
+    deed.wasWindow = note.window;
+    deed.lossName = loss?.name ?? '';
+    deed.lossReason = loss?.reason ?? '';
+    deed.isLost = loss?.isLost ?? false;
+    deed.elapsed = loss === null ? 0 : at - loss.since;
   }
 }
 

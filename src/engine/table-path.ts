@@ -150,6 +150,7 @@ export class TablePath {
     if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
       if (flow.phase === HANDBACK) this.#parts.handback.answer(flow);
       else this.#parts.holder.onNearProbe(flow);
+      this.#parts.context.note.code = NOTE.stray;
       return CONSUME;
     }
     return this.#drop(DROPS.outOfWindow, NOTE['out-of-window']);

@@ -19,6 +19,7 @@ export const NOTE_NAMES = [
   'custody',
   'retained',
   'probe',
+  'stray',
   'denied',
   'parked',
   'reset-held',

@@ -104,7 +104,7 @@ describe('replay', () => {
       /203\.0\.113\.9:443 > .* ack 1301 win 0 .*\| custody ACK: 200 bytes held, window 0; link wan0 lost now/,
     );
     expect(
-      lines.some((line) => /198\.51\.100\.1:40000 > .* seq 1101:1301 .*\| replay: 200 held bytes delivered/.test(line)),
+      lines.some((line) => /198\.51\.100\.1:40000 > .* seq 1101:1301 .*\| replay: 200 bytes delivered/.test(line)),
     ).toBe(true);
     const json = replayJson(result.replay);
     expect(json.packets).toMatchObject({ read: 8, forwarded: 7, lost: 1, held: 0, changed: 0, dropped: 0 });
@@ -120,7 +120,7 @@ describe('replay', () => {
 
   test('a host can be lost as well as a link', () => {
     const result = replayed({ script: '+1 lose host 203.0.113.9\n+2 restore host 203.0.113.9' });
-    expect(made(result)[0]).toContain('custody ACK: 200 bytes held, window 0; host 203.0.113.9 lost now');
+    expect(made(result)[0]).toContain('custody ACK: 200 bytes held, window 0; 203.0.113.9 lost now');
     expect(result.replay.record.packets.lost).toBe(1);
   });
 

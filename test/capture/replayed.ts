@@ -57,7 +57,18 @@ export function replayFile(path: string, script: readonly ScriptEvent[] = [], la
         const bytes = action.bytes.slice();
         const line = action.describe();
         const time = action.time();
-        actions.push({ kind, at, time, interface: where, direction, originalLength, comment, bytes, line });
+        actions.push({
+          kind,
+          at,
+          time,
+          interface: where,
+          direction,
+          originalLength,
+          comment,
+          words: action.words,
+          bytes,
+          line,
+        });
       },
       event: (at, message) => trace.event(at, message),
     },
