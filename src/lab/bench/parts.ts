@@ -1,5 +1,6 @@
 /** The parts of the benchmark: one line each here, and a file of its own that measures. */
 import { idleText, latencyText, outagesJson, outagesText, throughputText } from './bench-report.ts';
+import { floodText, measureFlood } from './flood.ts';
 import { measureIdle } from './idle.ts';
 import { measureLatency } from './latency.ts';
 import { playOutages } from './outages.ts';
@@ -36,5 +37,9 @@ export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<Pa
   outages: async ({ onProgress }) => {
     const outages = await playOutages(onProgress);
     return { json: outagesJson(outages), lines: outagesText(outages) };
+  },
+  flood: async (options) => {
+    const json = await measureFlood(options);
+    return { json, lines: floodText(json) };
   },
 };
