@@ -8,15 +8,18 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { TcpfreezeError } from '../base/errors.ts';
 import type { Micros } from '../base/time.ts';
 import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
-import { COUNTERS_BYTES, type CounterName, readCounters } from '../engine/counters.ts';
+import { COUNTER, COUNTERS_BYTES, type CounterName, readCounters } from '../engine/counters.ts';
 import type { EngineConfig } from '../engine/engine.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { EchoEvent, LinkEvent } from '../link/events.ts';
 import { systemError } from '../native/errno.ts';
 import { addressOf, close, eventfd, write } from '../native/libc.ts';
+import { openTap } from '../native/packet-tap.ts';
 import { openRtnetlink } from '../native/rtnetlink.ts';
 import { openTun, type Tun, type TunOptions } from '../native/tun.ts';
 import { monotonicMicros, toDate } from './clock.ts';
-import type { CommandMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import { Echoes } from './echoes.ts';
+import type { CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import type { TapStart } from './taps.ts';
 
 export const DEFAULT_ARENA_BYTES = 64 << 20;
 export const DEFAULT_OUTBOX_BYTES = 1 << 20;
@@ -69,7 +72,7 @@ export class Datapath {
     const tun = openTun(options.tun);
     const link = new WorkerLink(tun, options);
     const degraded = await link.ready;
-    return new Datapath(link, tun, degraded);
+    return new Datapath(link, tun, [...degraded, ...(await link.startEchoes())]);
   }
 
   /** Asks the engine. @throws TcpfreezeError DATAPATH_ENDED when the worker is gone, or goes before it has answered */
@@ -112,6 +115,7 @@ export class Datapath {
 /** Listeners, and what came before the first of them. */
 class Feed<T> {
   readonly #listeners: ((items: readonly T[]) => void)[] = [];
+  readonly #watchers: ((items: readonly T[]) => void)[] = [];
   #kept: T[] = [];
 
   add(listener: (items: readonly T[]) => void): void {
@@ -120,8 +124,15 @@ class Feed<T> {
     this.#kept = [];
   }
 
+  /** Hears what is kept, too, and leaves it to the first listener. */
+  watch(listener: (items: readonly T[]) => void): void {
+    if (this.#kept.length > 0) listener(this.#kept);
+    this.#watchers.push(listener);
+  }
+
   publish(items: readonly T[]): void {
     if (items.length === 0) return;
+    for (const watcher of this.#watchers) watcher(items);
     if (this.#listeners.length === 0) this.#kept.push(...items);
     for (const listener of this.#listeners) listener(items);
   }
@@ -136,6 +147,8 @@ class WorkerLink {
   readonly exited: Promise<DatapathExit>;
 
   readonly #fds: number[];
+  readonly #degraded: string[] = [];
+  #echoes: Echoes | undefined;
   readonly #wakeFd: number;
   readonly #port: MessagePort;
   readonly #stopFlag: Int32Array;
@@ -163,6 +176,7 @@ class WorkerLink {
       tunFd: tun.fd,
       netlinkFd,
       wakeFd: this.#wakeFd,
+      taps: this.#openTaps(options),
       counters,
       stopFlag,
     };
@@ -178,7 +192,7 @@ class WorkerLink {
     process.on('exit', onProcessExit);
     this.ready = new Promise((resolve, reject) => {
       this.#port.on('message', (message: WorkerMessage) => {
-        if (message.kind === 'ready') resolve(message.degraded);
+        if (message.kind === 'ready') resolve([...message.degraded, ...this.#degraded]);
         this.#take(message);
       });
       worker.once('exit', () => reject(this.#endError()));
@@ -209,6 +223,45 @@ class WorkerLink {
     });
   }
 
+  /** From here on echoes are sent and answered. @returns why not, if so */
+  async startEchoes(): Promise<string[]> {
+    const echoes = await Echoes.start((event) => this.#onEcho(event));
+    if (this.#ended) return [];
+    this.#echoes = echoes;
+    this.links.watch((events) => {
+      for (const event of events) echoes.onLink(event);
+    });
+    return echoes.degraded === null ? [] : [echoes.degraded];
+  }
+
+  #onEcho(event: EchoEvent): void {
+    if (this.#ended) return;
+    if (event.outcome === 'reply') this.counters[COUNTER.echoReplies]! += 1;
+    this.#port.postMessage({ echo: event } satisfies EchoMessage);
+    this.#wake();
+  }
+
+  /** Two sockets per link; where the kernel refuses, detection does without. */
+  #openTaps(options: DatapathOptions): TapStart[] {
+    try {
+      return options.engine.ports.map(({ name, role }) => ({
+        name,
+        role,
+        fd4: this.#openTap(4),
+        fd6: this.#openTap(6),
+      }));
+    } catch (error) {
+      this.#degraded.push(`ICMP and DHCP on the links are not heard: ${(error as Error).message}`);
+      return [];
+    }
+  }
+
+  #openTap(family: 4 | 6): number {
+    const fd = openTap(family);
+    this.#fds.push(fd);
+    return fd;
+  }
+
   requestStop(): void {
     if (this.#ended) return;
     Atomics.store(this.#stopFlag, 0, 1);
@@ -229,6 +282,7 @@ class WorkerLink {
       case 'report':
         this.links.publish(message.links);
         this.events.publish(message.events);
+        for (const request of message.echoes) this.#echoes?.send(request);
         break;
       case 'device-gone':
         this.#reason = new TcpfreezeError(
@@ -242,6 +296,7 @@ class WorkerLink {
 
   #end(): void {
     this.#ended = true;
+    this.#echoes?.close();
     // The port and the thread's end are signalled separately: what was posted last may still lie there.
     for (let next = receiveMessageOnPort(this.#port); next !== undefined; next = receiveMessageOnPort(this.#port)) {
       this.#take(next.message as WorkerMessage);

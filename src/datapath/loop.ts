@@ -8,7 +8,7 @@
  * the packet.
  *
  * A turn:
- *   1. wait: ppoll on device, rtnetlink socket and wake-up eventfd, until the nearest deadline. If the last turn left packets
+ *   1. wait: ppoll on device, rtnetlink socket, packet taps and wake-up eventfd, until the nearest deadline. If the last turn left packets
  *      unread it only looks (time-out 0), so that links and commands are served under full load, too.
  *   2. read the clock, once. Everything in this turn happens "now".
  *   3. link events, then commands: what they decide applies to the packets of this very turn.
@@ -33,7 +33,7 @@ import { type Micros, NEVER } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { COUNTER } from '../engine/counters.ts';
 import { type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from '../native/errno.ts';
 
 /**
@@ -71,8 +71,8 @@ export interface LoopHost {
   linksTimeout(now: Micros): void;
   /** Serves the commands that have arrived. False ends the loop. */
   serveCommands(now: Micros): boolean;
-  /** Events of the engine and of the links; called only with at least one of them, at most once a turn. */
-  report(events: readonly EngineEvent[], links: readonly LinkEvent[]): void;
+  /** Events of the engine and of the links, echoes to be sent; called only with at least one, at most once a turn. */
+  report(events: readonly EngineEvent[], links: readonly LinkEvent[], echoes: readonly EchoRequest[]): void;
 }
 
 /** What the loop needs of the engine. */
@@ -86,6 +86,7 @@ export type LoopEngine = Pick<
   | 'pollTransmit'
   | 'pollTimeout'
   | 'pollEvent'
+  | 'pollEcho'
 >;
 
 export type LoopEnd = 'stopped' | 'device-gone';
@@ -97,10 +98,11 @@ export type LoopEnd = 'stopped' | 'device-gone';
 export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost, counters: Float64Array): LoopEnd {
   const links: LinkEvent[] = [];
   const events: EngineEvent[] = [];
+  const echoes: EchoRequest[] = [];
   let now: Micros = host.now();
   const onLink = (event: LinkEvent): void => {
     engine.handleLink(event, now);
-    links.push(event);
+    if (isTold(event)) links.push(event);
   };
   // The first turn only looks: the links reported at the start may have left events and deadlines behind.
   let more = true;
@@ -122,12 +124,22 @@ export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost
     if (engine.pollTimeout() <= now) engine.handleTimeout(now);
     writeTransmits(engine, device, counters);
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) events.push(event);
-    if (events.length > 0 || links.length > 0) {
-      host.report(events, links);
+    for (let echo = engine.pollEcho(); echo !== undefined; echo = engine.pollEcho()) {
+      bump(counters, COUNTER.echoRequests);
+      echoes.push(echo);
+    }
+    if (events.length > 0 || links.length > 0 || echoes.length > 0) {
+      host.report(events, links, echoes);
       events.length = 0;
       links.length = 0;
+      echoes.length = 0;
     }
   }
+}
+
+/** Whether the main thread hears of a link event: of what others can bring about at will it does not. */
+export function isTold(event: LinkEvent): boolean {
+  return event.kind !== 'icmp' && event.kind !== 'neighbour' && event.kind !== 'dhcp' && event.kind !== 'echo';
 }
 
 /** One batch. Returns the result of the last read: positive when there may be more. */

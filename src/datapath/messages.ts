@@ -1,7 +1,8 @@
 /** What crosses between the main thread and the datapath worker: plain data, by structured clone. */
 import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
 import type { EngineConfig } from '../engine/engine.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { EchoEvent, EchoRequest, LinkEvent } from '../link/events.ts';
+import type { TapStart } from './taps.ts';
 
 /** Handed to the worker at its start. Descriptors belong to the main thread, which closes them after the worker. */
 export interface WorkerStart {
@@ -12,6 +13,7 @@ export interface WorkerStart {
   readonly tunFd: number;
   readonly netlinkFd: number;
   readonly wakeFd: number;
+  readonly taps: readonly TapStart[];
   /** COUNTERS_BYTES bytes. */
   readonly counters: SharedArrayBuffer;
   /** One int32: not 0 means that the loop has to end. Set before the process exits, when no message is read any more. */
@@ -23,10 +25,21 @@ export interface CommandMessage {
   readonly command: Command;
 }
 
+/** An echo was answered, or could not be sent. */
+export interface EchoMessage {
+  readonly echo: EchoEvent;
+}
+
 export type WorkerMessage =
   /** Everything is known and packets can flow. */
   | { readonly kind: 'ready'; readonly degraded: readonly string[] }
   | { readonly kind: 'reply'; readonly id: number; readonly reply: Reply }
-  | { readonly kind: 'report'; readonly events: readonly EngineEvent[]; readonly links: readonly LinkEvent[] }
+  | {
+      readonly kind: 'report';
+      readonly events: readonly EngineEvent[];
+      readonly links: readonly LinkEvent[];
+      /** Echo requests that the engine wants to be sent. */
+      readonly echoes: readonly EchoRequest[];
+    }
   /** The loop ended by itself: the device disappeared. */
   | { readonly kind: 'device-gone' };

@@ -9,7 +9,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import type { Micros } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { Engine } from '../engine/engine.ts';
-import type { LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { errnoName } from '../native/errno.ts';
 import {
   addressOf,
@@ -26,8 +26,9 @@ import {
 import { Rtnetlink } from '../native/rtnetlink.ts';
 import { monotonicMicros } from './clock.ts';
 import { TunDevice } from './device.ts';
-import { DEVICE_GONE, type LoopHost, READY_COMMANDS, READY_DEVICE, READY_LINKS, runLoop } from './loop.ts';
-import type { CommandMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import { DEVICE_GONE, isTold, type LoopHost, READY_COMMANDS, READY_DEVICE, READY_LINKS, runLoop } from './loop.ts';
+import type { CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import { Taps } from './taps.ts';
 
 /** Below that of ordinary processes, above what the kernel itself needs. */
 const DATAPATH_NICE = -10;
@@ -35,7 +36,7 @@ const DATAPATH_NICE = -10;
 const { start, port } = workerData as { start: WorkerStart; port: MessagePort };
 
 class WorkerHost implements LoopHost {
-  readonly #poll = new PollSet(3);
+  readonly #poll = new PollSet(3 + 2 * start.taps.length);
   readonly #tun: number;
   readonly #netlink: number;
   readonly #wake: number;
@@ -46,12 +47,20 @@ class WorkerHost implements LoopHost {
   readonly #wakeCount = new Uint8Array(8);
   readonly #wakeAddress = addressOf(this.#wakeCount);
 
-  constructor(engine: Engine, rtnetlink: Rtnetlink) {
+  readonly #taps: Taps;
+
+  constructor(engine: Engine, rtnetlink: Rtnetlink, counters: Float64Array) {
     this.#engine = engine;
     this.#rtnetlink = rtnetlink;
     this.#tun = this.#poll.add(start.tunFd, POLLIN);
     this.#netlink = this.#poll.add(start.netlinkFd, POLLIN);
     this.#wake = this.#poll.add(start.wakeFd, POLLIN);
+    this.#taps = new Taps(start.taps, this.#poll, counters);
+  }
+
+  /** What was known before the loop began. */
+  onLink(event: LinkEvent): void {
+    this.#taps.onLink(event);
   }
 
   now(): Micros {
@@ -69,35 +78,44 @@ class WorkerHost implements LoopHost {
       ready |= (tun & (POLLERR | POLLHUP | POLLNVAL)) !== 0 ? DEVICE_GONE : READY_DEVICE;
     }
     // A netlink overrun shows as POLLERR: reading fetches the error and clears it.
-    if (this.#poll.revents(this.#netlink) !== 0) ready |= READY_LINKS;
+    if (this.#poll.revents(this.#netlink) !== 0 || this.#taps.isReady) ready |= READY_LINKS;
     if (this.#poll.revents(this.#wake) !== 0) ready |= READY_COMMANDS;
     return ready;
   }
 
   readLinks(now: Micros, sink: (event: LinkEvent) => void): void {
-    this.#rtnetlink.read(now, sink);
+    // Interfaces first: what a tap heard is then judged by what is known of its link.
+    if (this.#poll.revents(this.#netlink) !== 0) {
+      this.#rtnetlink.read(now, (event) => {
+        this.#taps.onLink(event);
+        sink(event);
+      });
+    }
+    this.#taps.read(now, sink);
   }
 
   pollLinksTimeout(): Micros {
-    return this.#rtnetlink.pollTimeout();
+    return Math.min(this.#rtnetlink.pollTimeout(), this.#taps.pollTimeout());
   }
 
   linksTimeout(now: Micros): void {
     this.#rtnetlink.handleTimeout(now);
+    this.#taps.handleTimeout(now);
   }
 
   serveCommands(now: Micros): boolean {
     // Cleared before the messages are taken: one posted afterwards wakes the loop again.
     read(start.wakeFd, this.#wakeAddress, 8);
     for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
-      const { id, command } = next.message as CommandMessage;
-      post({ kind: 'reply', id, reply: this.#engine.handleCommand(command, now) });
+      const message = next.message as CommandMessage | EchoMessage;
+      if ('echo' in message) this.#engine.handleLink(message.echo, now);
+      else post({ kind: 'reply', id: message.id, reply: this.#engine.handleCommand(message.command, now) });
     }
     return Atomics.load(this.#stopFlag, 0) === 0;
   }
 
-  report(events: readonly EngineEvent[], links: readonly LinkEvent[]): void {
-    post({ kind: 'report', events, links });
+  report(events: readonly EngineEvent[], links: readonly LinkEvent[], echoes: readonly EchoRequest[]): void {
+    post({ kind: 'report', events, links, echoes });
   }
 }
 
@@ -125,16 +143,18 @@ function main(): void {
   }
   const engine = new Engine(start.engine, { arena, outbox, counters });
   const rtnetlink = new Rtnetlink(start.netlinkFd);
+  const host = new WorkerHost(engine, rtnetlink, counters);
   const links: LinkEvent[] = [];
   const complete = rtnetlink.sync(monotonicMicros, (event) => {
     engine.handleLink(event, monotonicMicros());
-    links.push(event);
+    host.onLink(event);
+    if (isTold(event)) links.push(event);
   });
   if (!complete) degraded.push('the kernel did not list its interfaces and routes within 5 s: they will follow');
   post({ kind: 'ready', degraded });
-  if (links.length > 0) post({ kind: 'report', events: [], links });
+  if (links.length > 0) post({ kind: 'report', events: [], links, echoes: [] });
   const device = new TunDevice(start.tunFd, arena, outbox);
-  const end = runLoop(engine, device, new WorkerHost(engine, rtnetlink), counters);
+  const end = runLoop(engine, device, host, counters);
   if (end === 'device-gone') post({ kind: 'device-gone' });
   port.close();
 }

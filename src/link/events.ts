@@ -15,6 +15,8 @@ export interface InterfaceEvent {
   /** RFC 2863 operational state as in IFLA_OPERSTATE: 0 unknown, 2 down, 3 lower layer down, 5 dormant, 6 up. */
   readonly operState: number;
   readonly mtu: number;
+  /** Its link-layer address; absent where it has none. */
+  readonly hardware?: Uint8Array;
 }
 
 /** An interface went away (RTM_DELLINK). */

@@ -212,6 +212,12 @@ export class PollSet {
     return slot;
   }
 
+  /** Watches another descriptor in a slot; a negative one pauses it. */
+  set(slot: number, fd: number): void {
+    this.#fds[slot * 2] = fd;
+    this.#shorts[slot * 4 + 3] = 0;
+  }
+
   /** What happened on a slot at the last `wait`: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL. */
   revents(slot: number): number {
     return this.#shorts[slot * 4 + 3]!;

@@ -232,12 +232,12 @@ function sameHop(a: Hop, b: Hop): boolean {
 }
 
 function interfaceEvent(message: LinkMessage): LinkEvent {
-  const { name, index, up, carrier, operState, mtu } = message;
-  return { kind: 'interface', name, index, up, carrier, operState, mtu };
+  const { name, index, up, carrier, operState, mtu, hardware } = message;
+  const event = { kind: 'interface', name, index, up, carrier, operState, mtu } as const;
+  return hardware === undefined ? event : { ...event, hardware };
 }
 
 function sameLink(a: LinkMessage, b: LinkMessage): boolean {
-  return (
-    a.name === b.name && a.up === b.up && a.carrier === b.carrier && a.operState === b.operState && a.mtu === b.mtu
-  );
+  const isStateSame = a.up === b.up && a.carrier === b.carrier && a.operState === b.operState;
+  return a.name === b.name && isStateSame && a.mtu === b.mtu && sameBytes(a.hardware, b.hardware);
 }

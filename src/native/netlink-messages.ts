@@ -44,6 +44,7 @@ const RTMSG = 12;
 const RTNEXTHOP = 8;
 const NDMSG = 12;
 
+const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_OPERSTATE = 16;
@@ -95,6 +96,7 @@ export interface LinkMessage {
   readonly carrier: boolean;
   readonly operState: number;
   readonly mtu: number;
+  readonly hardware?: Uint8Array;
 }
 
 export interface AddressMessage {
@@ -214,10 +216,14 @@ function parseLink(view: DataView, body: number, end: number, added: boolean): L
   let name = '';
   let mtu = 0;
   let operState = 0;
+  let hardware: Uint8Array | undefined;
   for (let at = body + IFINFOMSG; attributeFits(view, at, end); at = nextAttribute(view, at)) {
     const value = at + 4;
     const size = attributeSize(view, at);
     switch (attributeType(view, at)) {
+      case IFLA_ADDRESS:
+        if (size > 0 && size <= HARDWARE_MOST) hardware = copy(view, value, size);
+        break;
       case IFLA_IFNAME:
         name = text(view, value, size);
         break;
@@ -232,7 +238,9 @@ function parseLink(view: DataView, body: number, end: number, added: boolean): L
   if (name === '') return undefined;
   const index = view.getInt32(body + 4, LITTLE);
   const carrier = (flags & IFF_LOWER_UP) !== 0;
-  return { kind: 'link', added, index, name, up: (flags & IFF_UP) !== 0, carrier, operState, mtu };
+  const up = (flags & IFF_UP) !== 0;
+  const link = { kind: 'link', added, index, name, up, carrier, operState, mtu } as const;
+  return hardware === undefined ? link : { ...link, hardware };
 }
 
 /** struct ifaddrmsg {u8 family, u8 prefixlen, u8 flags, u8 scope, u32 index}. */

@@ -14,7 +14,7 @@ import {
 import type { EngineEvent } from '../../src/engine/commands.ts';
 import { COUNTER, COUNTER_NAMES } from '../../src/engine/counters.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from '../../src/engine/engine.ts';
-import type { LinkEvent } from '../../src/link/events.ts';
+import type { EchoRequest, LinkEvent } from '../../src/link/events.ts';
 import { EAGAIN, EINVAL, ENOBUFS } from '../../src/native/errno.ts';
 
 const EBADFD = 77;
@@ -33,6 +33,8 @@ interface Script {
   readonly deadline?: number;
   readonly linksDeadline?: number;
   readonly events?: readonly EngineEvent[];
+  readonly echoes?: readonly EchoRequest[];
+  readonly links?: readonly LinkEvent[];
 }
 
 /** Runs the loop on scripted surroundings, writing down every call. The clock advances by 10 per reading. */
@@ -44,6 +46,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
   const writes = [...(script.writes ?? [])];
   const transmits = [...(script.transmits ?? [])];
   const events = [...(script.events ?? [])];
+  const echoes = [...(script.echoes ?? [])];
   const waits = [...script.waits];
   let clock = 0;
   let deadline = script.deadline ?? NEVER;
@@ -67,6 +70,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     pollTransmit: () => transmits.shift() ?? 0,
     pollTimeout: () => deadline,
     pollEvent: () => events.shift(),
+    pollEcho: () => echoes.shift(),
   };
   const device: PacketDevice = {
     read: () => reads.shift() ?? -EAGAIN,
@@ -81,14 +85,17 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
       log.push(`wait ${timeout}`);
       return waits.shift() ?? READY_COMMANDS;
     },
-    readLinks: (_now, sink) => sink(LINK),
+    readLinks: (_now, sink) => {
+      for (const event of script.links ?? [LINK]) sink(event);
+    },
     pollLinksTimeout: () => linksDeadline,
     linksTimeout: () => {
       log.push('links timeout');
       linksDeadline = NEVER;
     },
     serveCommands: () => waits.length > 0,
-    report: (reported, links) => log.push(`report ${reported.length} ${links.length}`),
+    report: (reported, links, asked) =>
+      log.push(`report ${reported.length} ${links.length}${asked.length === 0 ? '' : ` ${asked.length} echoes`}`),
   };
   const end = runLoop(engine, device, host, counters);
   return { log, end, counters };
@@ -130,6 +137,30 @@ describe('a turn', () => {
       'report 0 1',
       'wait Infinity',
     ]);
+  });
+
+  test('what others can bring about at will reaches the engine, but not the main thread', () => {
+    const icmp: LinkEvent = { kind: 'icmp', name: 'wan0', bytes: new Uint8Array(28) };
+    const neighbour: LinkEvent = {
+      kind: 'neighbour',
+      name: 'lan0',
+      family: 4,
+      address: Uint8Array.of(10, 0, 0, 9),
+      state: 'failed',
+    };
+    const { log } = run({ waits: [READY_LINKS, READY_LINKS], links: [icmp, neighbour] });
+    expect(log).toEqual([
+      'wait 0',
+      ...['link icmp', 'link neighbour', 'wait Infinity', 'link icmp', 'link neighbour'],
+      'wait Infinity',
+    ]);
+  });
+
+  test('hands over the echoes that the engine asks for, and counts them', () => {
+    const echo: EchoRequest = { name: 'wan0', family: 4, address: Uint8Array.of(10, 0, 0, 1), sequence: 1 };
+    const { log, counters } = run({ waits: [0], echoes: [echo, { ...echo, sequence: 2 }] });
+    expect(log).toEqual(['wait 0', 'report 0 0 2 echoes', 'wait Infinity']);
+    expect(counters[COUNTER.echoRequests]).toBe(2);
   });
 
   test('waits for the nearest deadline and serves it when due', () => {

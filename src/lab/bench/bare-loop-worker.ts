@@ -57,6 +57,10 @@ class BareEngine implements LoopEngine {
   pollEvent(): undefined {
     return undefined;
   }
+
+  pollEcho(): undefined {
+    return undefined;
+  }
 }
 
 class BareHost implements LoopHost {
