@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { TcpfreezeError } from './base/errors.ts';
 import type { EventName } from './base/event-table.ts';
+import { COUNTERS_BYTES } from './base/figures.ts';
 import {
   type Action,
   accepted,
@@ -18,6 +19,8 @@ import {
 import { ControlServer, type ControlTarget } from './control/control.ts';
 import { EventHistory, toEventJson } from './control/history.ts';
 import type { Log } from './control/log.ts';
+import { Metrics } from './control/metrics.ts';
+import { MetricsServer } from './control/metrics-server.ts';
 import { assertSocketFree } from './control/socket.ts';
 import { packageVersion } from './control/version.ts';
 import { Datapath } from './datapath/datapath.ts';
@@ -34,6 +37,9 @@ const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as cons
 /** Failures in a row after which it is given up; a datapath that ran this long counts as recovered. */
 const RESTARTS_AT_MOST = 12;
 const RECOVERED_MILLIS = 60_000;
+
+/** What the metrics show while no datapath runs. */
+const NO_FIGURES = new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT);
 
 /** How often the rules and routes are looked after; three runs of `ip`, a few milliseconds of processor time. */
 const VERIFY_MILLIS = 30_000;
@@ -55,6 +61,12 @@ interface Running {
 
 export class Daemon implements ControlTarget {
   readonly history = new EventHistory();
+  readonly metrics = new Metrics({
+    version: packageVersion(),
+    status: () => this.status().catch(() => null),
+    figures: () => this.#running?.datapath.figures ?? NO_FIGURES,
+    eventCounts: () => this.history.counts,
+  });
   /** Settles when the gateway ended by itself; never when `stop` ended it. */
   readonly failed: Promise<TcpfreezeError>;
 
@@ -63,6 +75,7 @@ export class Daemon implements ControlTarget {
   readonly #startedAt = Date.now();
   #running: Running | undefined;
   #server: ControlServer | undefined;
+  #metricsServer: MetricsServer | undefined;
   #stopping = false;
   #pause: { readonly timer: NodeJS.Timeout; readonly end: () => void } | undefined;
   #supervised: Promise<void> = Promise.resolve();
@@ -87,6 +100,8 @@ export class Daemon implements ControlTarget {
     try {
       daemon.#running = await daemon.#begin();
       daemon.#server = await ControlServer.listen(options.control, daemon);
+      const { metrics } = options.config;
+      if (metrics !== null) daemon.#metricsServer = await MetricsServer.listen(metrics, daemon.metrics);
     } catch (error) {
       await daemon.stop();
       throw error;
@@ -106,6 +121,8 @@ export class Daemon implements ControlTarget {
     this.#pause?.end();
     await this.#server?.close();
     this.#server = undefined;
+    await this.#metricsServer?.close();
+    this.#metricsServer = undefined;
     await this.#supervisedOrRunningDown();
   }
 
@@ -286,7 +303,7 @@ export class Daemon implements ControlTarget {
 
   async status(): Promise<StatusJson> {
     const { datapath, since } = this.#current();
-    const { links, flows, custodyBytes } = accepted(await datapath.command({ kind: 'status' }), 'status');
+    const { links, flows, classes, custodyBytes } = accepted(await datapath.command({ kind: 'status' }), 'status');
     return {
       version: packageVersion(),
       uptime: (Date.now() - this.#startedAt) / 1_000,
@@ -294,6 +311,7 @@ export class Daemon implements ControlTarget {
       // Nothing is known of a link from before the start.
       links: links.map((link) => toLinkJson(link, (at) => new Date(Math.max(datapath.toDate(at).getTime(), since)))),
       flows,
+      classes,
       custodyBytes,
       counters: datapath.counters(),
     };

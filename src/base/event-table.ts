@@ -1,6 +1,6 @@
 /**
  * The events that the gateway tells: one list for `tcpfreeze events`, the log and the control socket. Names and codes are
- * stable; README's table is made from this one (test/base/event-table.test.ts).
+ * stable; README's table is made from this one (`npm run docs`).
  *
  * Codes: 1xx links, 2xx hosts, prefixes and other scopes, 3xx flows, 4xx commands, 5xx the process and its datapath.
  * A code that was given up is not used again.

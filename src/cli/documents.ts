@@ -3,6 +3,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { EVENT_NAMES, eventKind } from '../base/event-table.ts';
 import { configTable } from '../control/config-table.ts';
 import { configJsonSchema } from '../policy/schema.ts';
 
@@ -15,7 +16,7 @@ export interface GeneratedFile {
 }
 
 /** Parts of the README between `<!-- generated: NAME -->` and `<!-- end -->`. */
-const README_PARTS: Readonly<Record<string, () => string>> = { configuration: configTable };
+const README_PARTS: Readonly<Record<string, () => string>> = { configuration: configTable, events: eventTable };
 
 export const GENERATED: readonly GeneratedFile[] = [
   { path: 'packaging/schema/tcpfreeze.schema.json', make: () => `${JSON.stringify(configJsonSchema(), null, 2)}\n` },
@@ -27,6 +28,15 @@ function withParts(text: string): string {
     const part = new RegExp(`(<!-- generated: ${name} -->\n)[\\s\\S]*?(<!-- end -->)`);
     return now.replace(part, (_all, begin: string, end: string) => `${begin}\n${make()}\n\n${end}`);
   }, text);
+}
+
+/** The events there are, GitHub-flavoured Markdown. */
+function eventTable(): string {
+  const rows = EVENT_NAMES.map((name) => {
+    const { code, severity, meaning, figures } = eventKind(name);
+    return `| ${code} | \`${name}\` | ${severity} | ${meaning} | ${figures.join(', ')} |`;
+  });
+  return ['| code | event | severity | meaning | figures |', '|---|---|---|---|---|', ...rows].join('\n');
 }
 
 const root = new URL('../../', import.meta.url);

@@ -4,7 +4,15 @@
 import { isIP } from 'node:net';
 import { TcpfreezeError } from '../base/errors.ts';
 import { MICROS_PER_SECOND, type Micros } from '../base/time.ts';
-import type { Command, FlowCounts, FlowSnapshot, LinkSnapshot, Reply, Selector } from '../engine/commands.ts';
+import type {
+  Command,
+  FlowCounts,
+  FlowSnapshot,
+  LinkSnapshot,
+  PhaseCounts,
+  Reply,
+  Selector,
+} from '../engine/commands.ts';
 
 export interface LinkJson {
   readonly name: string;
@@ -23,6 +31,7 @@ export interface StatusJson {
   readonly tun: string | null;
   readonly links: readonly LinkJson[];
   readonly flows: FlowCounts;
+  readonly classes: Readonly<Record<string, PhaseCounts>>;
   readonly custodyBytes: number;
   readonly counters: Readonly<Record<string, number>>;
 }

@@ -23,6 +23,14 @@ export class ControlClient {
     return (await this.#json('GET', frozenOnly ? '/flows?frozen=1' : '/flows')) as FlowJson[];
   }
 
+  /** Prometheus text. */
+  async metrics(): Promise<string> {
+    const response = await this.#open('GET', '/metrics');
+    const answer = await text(response);
+    if (response.statusCode !== 200) throw errorOf(answer, response);
+    return answer;
+  }
+
   async act(action: Action, body: ActionJson): Promise<DoneJson> {
     return (await this.#json('POST', `/${action}`, body)) as DoneJson;
   }

@@ -1,6 +1,7 @@
 /**
  * HTTP and JSON over the Unix socket:
  *
+ *     GET  /metrics             Prometheus text
  *     GET  /status              GET  /flows[?frozen=1]          GET  /events[?follow=1]   (one JSON document per line)
  *     POST /freeze  /resume  /abort       body: {link | host | prefix | flow, lead?, for?}, durations in seconds
  *
@@ -11,6 +12,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { TcpfreezeError } from '../base/errors.ts';
 import { type Action, badRequest, type DoneJson, type FlowJson, type StatusJson, toErrorJson } from './api.ts';
 import type { EventHistory, EventJson } from './history.ts';
+import type { Metrics } from './metrics.ts';
 import { listenAt } from './socket.ts';
 
 /** A request is a selector and two numbers. */
@@ -25,6 +27,7 @@ export interface ControlTarget {
   flows(frozenOnly: boolean): Promise<FlowJson[]>;
   act(action: Action, body: unknown): Promise<DoneJson>;
   readonly history: EventHistory;
+  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
 }
 
 export class ControlServer {
@@ -81,6 +84,13 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/status': {
     method: 'GET',
     serve: async (target, _url, _request, response) => respond(response, 200, await target.status()),
+  },
+  '/metrics': {
+    method: 'GET',
+    serve: async ({ metrics }, _url, _request, response) => {
+      const text = await metrics.text();
+      response.writeHead(200, { 'content-type': metrics.contentType }).end(text);
+    },
   },
   '/flows': {
     method: 'GET',

@@ -74,6 +74,7 @@ export class EventHistory {
   readonly #debug: Ring;
   readonly #others: Ring;
   #recorded = 0;
+  readonly #counts = new Map<string, number>();
   readonly #listeners = new Set<(event: EventJson) => void>();
 
   /** @param capacity 2 or more; the oldest events of a kind make room */
@@ -86,6 +87,8 @@ export class EventHistory {
   record(event: EventJson): void {
     (event.severity === 'debug' ? this.#debug : this.#others).add(this.#recorded, event);
     this.#recorded += 1;
+    const key = `${event.name} ${event.severity}`;
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -93,6 +96,11 @@ export class EventHistory {
   list(): EventJson[] {
     const all = [...this.#debug.entries, ...this.#others.entries];
     return all.sort((a, b) => a.order - b.order).map(({ event }) => event);
+  }
+
+  /** How often each event was told, by `name severity`. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
   }
 
   /** @returns the function that ends it */

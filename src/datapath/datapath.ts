@@ -85,6 +85,11 @@ export class Datapath {
     return readCounters(this.#link.counters);
   }
 
+  /** Counters, labelled counters and histograms as base/figures.ts lays them out; shared with the worker. */
+  get figures(): Float64Array {
+    return this.#link.counters;
+  }
+
   /** @param listener gets the engine's events in order, in batches. The first listener also gets those kept since the start. */
   onEvents(listener: (events: readonly EngineEvent[]) => void): void {
     this.#link.events.add(listener);

@@ -29,6 +29,7 @@
  * Threads. Everything here runs in the worker. The main thread wakes it by the eventfd and posts commands on a message
  * port that is drained in step 3 (worker.ts).
  */
+import { observe } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { COUNTER } from '../engine/counters.ts';
@@ -106,9 +107,10 @@ export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost
   };
   // The first turn only looks: the links reported at the start may have left events and deadlines behind.
   let more = true;
+  let end = now;
   for (;;) {
     const deadline = Math.min(engine.pollTimeout(), host.pollLinksTimeout());
-    const ready = host.wait(more ? 0 : deadline === NEVER ? NEVER : deadline - host.now());
+    const ready = host.wait(more ? 0 : deadline === NEVER ? NEVER : deadline - end);
     now = host.now();
     bump(counters, COUNTER.turns);
     if ((ready & READY_LINKS) !== 0) host.readLinks(now, onLink);
@@ -134,6 +136,8 @@ export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost
       links.length = 0;
       echoes.length = 0;
     }
+    end = host.now();
+    observe(counters, 'turnTime', end - now);
   }
 }
 

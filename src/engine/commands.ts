@@ -36,14 +36,17 @@ export interface LinkSnapshot {
   readonly evidence: readonly string[];
 }
 
-export interface FlowCounts {
-  readonly total: number;
+export interface PhaseCounts {
   readonly opening: number;
   readonly flowing: number;
   readonly frozen: number;
   readonly handback: number;
   readonly closing: number;
   readonly bypass: number;
+}
+
+export interface FlowCounts extends PhaseCounts {
+  readonly total: number;
 }
 
 export interface FlowSnapshot {
@@ -68,6 +71,8 @@ export type Reply =
       readonly kind: 'status';
       readonly links: readonly LinkSnapshot[];
       readonly flows: FlowCounts;
+      /** Flows by class and phase. */
+      readonly classes: Readonly<Record<string, PhaseCounts>>;
       readonly custodyBytes: number;
     }
   | { readonly kind: 'flows'; readonly flows: readonly FlowSnapshot[] };

@@ -5,7 +5,7 @@ import type { FlowTable } from '../flow/table.ts';
 import type { CustodyBudget } from '../freeze/custody.ts';
 import type { LinkMonitor } from '../link/monitor.ts';
 import { formatAddressBytes } from '../wire/address.ts';
-import type { FlowCounts, FlowSnapshot, LinkSnapshot, Reply } from './commands.ts';
+import type { FlowCounts, FlowSnapshot, LinkSnapshot, PhaseCounts, Reply } from './commands.ts';
 
 export interface SnapshotParts {
   readonly table: FlowTable;
@@ -15,19 +15,20 @@ export interface SnapshotParts {
 
 /** Links with their verdicts and evidence, flows by phase, bytes in custody. */
 export function statusOf(parts: SnapshotParts): Reply {
-  const counts = new Array<number>(PHASE_NAMES.length).fill(0);
+  const all = noFlows();
+  const byClass = new Map<string, number[]>();
   parts.table.forEach((flow) => {
+    const name = classOf(flow);
+    let counts = byClass.get(name);
+    if (counts === undefined) {
+      counts = noFlows();
+      byClass.set(name, counts);
+    }
     counts[flow.phase]!++;
+    all[flow.phase]!++;
   });
-  const flows: FlowCounts = {
-    total: parts.table.size,
-    opening: counts[OPENING]!,
-    flowing: counts[FLOWING]!,
-    frozen: counts[FROZEN]!,
-    handback: counts[HANDBACK]!,
-    closing: counts[CLOSING]!,
-    bypass: counts[BYPASS]!,
-  };
+  const flows: FlowCounts = { total: parts.table.size, ...phaseCounts(all) };
+  const classes = Object.fromEntries([...byClass].map(([name, counts]) => [name, phaseCounts(counts)]));
   const links: LinkSnapshot[] = parts.monitor.links.map((link) => ({
     name: link.name,
     role: link.role,
@@ -36,7 +37,26 @@ export function statusOf(parts: SnapshotParts): Reply {
     reason: link.reason,
     evidence: link.standing(),
   }));
-  return { kind: 'status', links, flows, custodyBytes: parts.budget.used };
+  return { kind: 'status', links, flows, classes, custodyBytes: parts.budget.used };
+}
+
+function noFlows(): number[] {
+  return new Array<number>(PHASE_NAMES.length).fill(0);
+}
+
+function phaseCounts(counts: readonly number[]): PhaseCounts {
+  return {
+    opening: counts[OPENING]!,
+    flowing: counts[FLOWING]!,
+    frozen: counts[FROZEN]!,
+    handback: counts[HANDBACK]!,
+    closing: counts[CLOSING]!,
+    bypass: counts[BYPASS]!,
+  };
+}
+
+function classOf(_flow: Flow): string {
+  return 'temporary';
 }
 
 /** @param frozenOnly only flows that are held or being handed back */
@@ -54,7 +74,7 @@ export function flowsOf(table: FlowTable, frozenOnly: boolean): FlowSnapshot[] {
       near: isHeld ? (flow.near === 0 ? 'originator' : 'responder') : null,
       frozenSince: isHeld ? flow.frozenSince : null,
       custodyBytes: flow.frozen?.custodyBytes ?? 0,
-      class: 'temporary',
+      class: classOf(flow),
       bypassReason: flow.bypassReason,
     });
   });

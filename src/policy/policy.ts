@@ -72,6 +72,13 @@ export interface SteeringConfig {
   readonly connectionTracking: 'auto' | 'off';
 }
 
+export interface MetricsAddress {
+  /** IP address. */
+  readonly host: string;
+  /** 1..65535; in tests 0, which is any. */
+  readonly port: number;
+}
+
 export interface GatewayConfig {
   readonly links: readonly LinkConfig[];
   /** First match wins; flows without a match get `DEFAULT_RULE`. */
@@ -80,6 +87,8 @@ export interface GatewayConfig {
   /** Path of the control socket; null: the default place. */
   readonly control: string | null;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Where metrics are served beside the control socket; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly steering: SteeringConfig;
 }
 
@@ -114,5 +123,6 @@ export const DEFAULT_CONFIG: GatewayConfig = Object.freeze({
   limits: DEFAULT_LIMITS,
   control: null,
   log: Object.freeze({ level: 'info', format: 'auto' }),
+  metrics: null,
   steering: DEFAULT_STEERING,
 });

@@ -5,6 +5,7 @@
  * the value that says so (`off`), so that nobody believes in a journal that is not kept.
  */
 import { z } from 'zod';
+import { parseAddress } from '../wire/address.ts';
 import {
   DEFAULT_CONFIG,
   DEFAULT_LIMITS,
@@ -14,6 +15,7 @@ import {
   type GatewayConfig,
   LOG_FORMATS,
   LOG_LEVELS,
+  type MetricsAddress,
   type PolicyRule,
 } from './policy.ts';
 import { type ConfigProblem, type JsonSchemaNode, problemsOf } from './problems.ts';
@@ -69,6 +71,22 @@ const port = z
     return { from: from!, to: to ?? from! };
   })
   .refine(({ from, to }) => from >= 1 && to <= 65_535 && from <= to, PORT_MESSAGE);
+
+const METRICS_MESSAGE = 'must be off, or an address and a port such as 127.0.0.1:9469 or [::1]:9469';
+const METRICS_PATTERN = /^(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]+)\]):(\d{1,5})$/;
+const metricsAddress = z
+  .union([z.literal('off'), z.literal(false), z.string().regex(METRICS_PATTERN, METRICS_MESSAGE)], METRICS_MESSAGE)
+  .transform((value) => (value === 'off' || value === false ? null : toMetricsAddress(value)))
+  .refine((value) => value !== undefined, METRICS_MESSAGE)
+  .transform((value) => value ?? null);
+
+function toMetricsAddress(text: string): MetricsAddress | undefined {
+  const [, v4, v6, portText] = METRICS_PATTERN.exec(text) ?? [];
+  const host = v4 ?? v6;
+  const number = Number(portText);
+  if (host === undefined || parseAddress(host) === undefined || number < 1 || number > 65_535) return undefined;
+  return { host, port: number };
+}
 
 const rule = z.strictObject({
   match: z
@@ -154,7 +172,9 @@ const schema = z.strictObject({
     .max(107, 'is too long for a Unix socket (107 bytes, unix(7))')
     .optional()
     .describe('path of the control socket; default /run/tcpfreeze/control.sock'),
-  metrics: notInThisVersion('serves no metrics').describe('where metrics are served'),
+  metrics: metricsAddress
+    .prefault('off')
+    .describe('address and port for Prometheus, beside the control socket; unauthenticated'),
   log: z
     .strictObject({
       level: z
@@ -201,7 +221,7 @@ export function checkConfig(document: unknown): ConfigResult {
   if (!parsed.success) {
     return { ok: false, problems: problemsOf(parsed.error.issues, document, configJsonSchema() as JsonSchemaNode) };
   }
-  const { links, policy, limits, control, log, steering } = parsed.data;
+  const { links, policy, limits, control, metrics, log, steering } = parsed.data;
   return {
     ok: true,
     config: {
@@ -218,6 +238,7 @@ export function checkConfig(document: unknown): ConfigResult {
         flowsPerHost: null,
       },
       control: control ?? null,
+      metrics,
       log,
       steering: {
         ...steering,

@@ -102,6 +102,7 @@ describe('text for people', () => {
       },
     ],
     flows: { total: 2, opening: 0, flowing: 1, frozen: 1, handback: 0, closing: 0, bypass: 0 },
+    classes: {},
     custodyBytes: 2_048,
     counters: { packets: 12, bytes: 0 },
   };

@@ -19,12 +19,14 @@ const STATUS: StatusJson = {
   tun: 'tun0',
   links: [],
   flows: { total: 0, opening: 0, flowing: 0, frozen: 0, handback: 0, closing: 0, bypass: 0 },
+  classes: {},
   custodyBytes: 0,
   counters: { packets: 1 },
 };
 
 /** Answers with what it was asked, so that the tests see both directions of the crossing. */
 class Target implements ControlTarget {
+  readonly metrics = { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('up 1\n') };
   readonly history = new EventHistory();
   readonly asked: unknown[] = [];
 
@@ -88,6 +90,10 @@ describe('served', () => {
     expect(await client.flows(true)).toEqual([]);
     expect(await client.flows(false)).toEqual([]);
     expect(target.asked).toEqual([{ frozenOnly: true }, { frozenOnly: false }]);
+  });
+
+  test('metrics', async () => {
+    expect(await client.metrics()).toBe('up 1\n');
   });
 
   test('actions', async () => {
