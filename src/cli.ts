@@ -106,6 +106,8 @@ program
   .command('doctor')
   .description('what this machine lacks, with the command that mends it')
   .option('--config <file>', 'check this configuration, too')
+  .option('--lan <interfaces>', 'look at what concerns these interfaces, as for run', interfacesOption)
+  .option('--wan <interfaces>', 'the same, towards the rest of the world', interfacesOption)
   .option(...JSON_OPTION)
   .action(doctor);
 

@@ -29,6 +29,7 @@ import type { GatewayConfig } from './policy/policy.ts';
 import { isInstalled, missingProgram } from './steering/command.ts';
 import { assertCapable, assertTunDevice, findInterfaces } from './steering/machine.ts';
 import { Steering } from './steering/steering.ts';
+import { obstacles } from './steering/surroundings.ts';
 import { readSysctl } from './steering/sysctl.ts';
 
 /** Pauses before a failed datapath is started again; the last one repeats. */
@@ -40,6 +41,9 @@ const RECOVERED_MILLIS = 60_000;
 
 /** What the metrics show while no datapath runs. */
 const NO_FIGURES = new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT);
+
+/** Of Ethernet (RFC 894); the least that the TUN device has. */
+const USUAL_MTU = 1_500;
 
 /** How often the rules and routes are looked after; three runs of `ip`, a few milliseconds of processor time. */
 const VERIFY_MILLIS = 30_000;
@@ -95,7 +99,7 @@ export class Daemon implements ControlTarget {
    * @throws TcpfreezeError with everything undone that had been done
    */
   static async start(options: DaemonOptions, log: Log): Promise<Daemon> {
-    await check(options);
+    await check(options, log);
     const daemon = new Daemon(options, log);
     try {
       daemon.#running = await daemon.#begin();
@@ -136,12 +140,15 @@ export class Daemon implements ControlTarget {
   async #begin(): Promise<Running> {
     const { config } = this.#options;
     if (config.policy.length > 0) this.#log.warn({}, 'policy rules are checked, but not applied by this version');
-    const interfaces = await findInterfaces(config.links.map((link) => link.name));
+    const { present, absent, others } = await findInterfaces(config.links.map((link) => link.name));
+    for (const name of absent) {
+      this.#log.warn({ link: name }, `there is no interface ${name} yet, it is waited for; ${others}`);
+    }
     const words = new Uint32Array(Uint8Array.from(randomBytes(12)).buffer);
     const datapath = await Datapath.start({
       tun: { name: config.steering.tun },
       engine: {
-        ports: config.links,
+        ports: config.links.map((link) => (absent.includes(link.name) ? { ...link, absent: true } : link)),
         maxFlows: config.limits.maxFlows,
         custodyBytesPerFlow: config.limits.custodyBytesPerFlow,
         custodyBytesTotal: config.limits.custodyBytes,
@@ -153,7 +160,7 @@ export class Daemon implements ControlTarget {
     });
     for (const reason of datapath.degraded) this.#log.warn({ tun: datapath.tunName }, `degraded: ${reason}`);
     try {
-      const mtu = Math.max(...interfaces.map((found) => found.mtu));
+      const mtu = Math.max(USUAL_MTU, ...present.map((found) => found.mtu));
       const steering = this.#options.steering ? await this.#steer(datapath.tunName, mtu) : undefined;
       const running = { datapath, steering, since: Date.now() };
       const follow = steering === undefined ? undefined : linkFollower(steering, this.#log);
@@ -164,8 +171,10 @@ export class Daemon implements ControlTarget {
         }
       });
       datapath.onLinkEvents((events) => {
-        for (const event of events)
+        for (const event of events) {
           this.#log.debug({ link: event.name, kind: event.kind }, 'the kernel reports a change');
+          if (event.kind === 'interface') void steering?.onInterface(event.name, event.mtu);
+        }
       });
       return running;
     } catch (error) {
@@ -333,7 +342,7 @@ export class Daemon implements ControlTarget {
  * Everything that can be known before anything is changed.
  * @throws TcpfreezeError the first thing that is wrong
  */
-async function check(options: DaemonOptions): Promise<void> {
+async function check(options: DaemonOptions, log: Log): Promise<void> {
   const { config, control } = options;
   assertCapable();
   assertTunDevice();
@@ -343,6 +352,17 @@ async function check(options: DaemonOptions): Promise<void> {
   }
   await findInterfaces(config.links.map((link) => link.name));
   await assertSocketFree(control);
+  if (options.steering) await checkSurroundings(config, log);
+}
+
+/** What stands in the way is said; a firewall that would drop everything is a reason not to start. */
+async function checkSurroundings(config: GatewayConfig, log: Log): Promise<void> {
+  for (const { check: what, state, found, remedy } of await obstacles(config)) {
+    if (state === 'fail' && what === 'firewall' && config.steering.firewall === 'check') {
+      throw new TcpfreezeError('FIREWALL_CLOSED', found, `${remedy} (or set steering.firewall: ignore)`);
+    }
+    log.warn({ check: what, remedy }, found);
+  }
 }
 
 /**

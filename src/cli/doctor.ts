@@ -1,10 +1,12 @@
 /** `tcpfreeze doctor`: what this machine lacks. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { TcpfreezeError } from '../base/errors.ts';
 import { readConfigFile } from '../control/config-file.ts';
+import { DEFAULT_CONFIG, type GatewayConfig } from '../policy/policy.ts';
 import { isInstalled, run } from '../steering/command.ts';
 import { findInterfaces, missingCapabilities, tunDeviceProblem } from '../steering/machine.ts';
-import { hasIpv6, readSysctl } from '../steering/sysctl.ts';
+import { SURROUNDINGS, strictInterfaces } from '../steering/surroundings.ts';
+import { readSysctl } from '../steering/sysctl.ts';
 import { table } from './table.ts';
 
 export interface Finding {
@@ -48,19 +50,22 @@ const CHECKS: readonly Check[] = [
   { check: 'nft', run: checkNft },
   { check: 'nft owner tables', run: checkOwner },
   { check: 'connection tracking', run: checkTracking },
-  { check: 'ipv4 forwarding', run: () => checkForwarding('ipv4/ip_forward', 'net.ipv4.ip_forward', 'fail') },
-  { check: 'ipv6 forwarding', run: checkForwarding6 },
   { check: 'rp_filter', run: checkReversePath },
-  { check: 'forward policy', run: checkForwardPolicy },
 ];
 
-/**
- * Runs all checks; one that throws has failed.
- * @param config path of a configuration to check, too
- */
-export async function diagnose(config?: string): Promise<Finding[]> {
+/** Flags of `tcpfreeze doctor`. */
+export interface DoctorFlags {
+  readonly config?: string;
+  readonly lan?: readonly string[];
+  readonly wan?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** Runs all checks; one that throws has failed. */
+export async function diagnose(flags: DoctorFlags = {}): Promise<Finding[]> {
+  const { config: file } = flags;
   const checks =
-    config === undefined ? CHECKS : [...CHECKS, { check: 'configuration', run: () => checkConfiguration(config) }];
+    file === undefined ? CHECKS : [...CHECKS, { check: 'configuration', run: () => checkConfiguration(file) }];
   const findings: Finding[] = [];
   for (const { check, run: find } of checks) {
     try {
@@ -70,12 +75,48 @@ export async function diagnose(config?: string): Promise<Finding[]> {
       findings.push({ check, ...fail(message, remedy) });
     }
   }
+  return [...findings, ...(await diagnoseSurroundings(flags))];
+}
+
+/** What is around the gateway, with the interfaces that are known from flags and configuration. */
+async function diagnoseSurroundings({ config: file, lan = [], wan = [] }: DoctorFlags): Promise<Finding[]> {
+  const read = file === undefined ? DEFAULT_CONFIG : readable(file);
+  const named = [
+    ...lan.map((name) => ({ name, role: 'lan' as const })),
+    ...wan.map((name) => ({ name, role: 'wan' as const })),
+  ];
+  const config = {
+    ...read,
+    links: [...named, ...read.links.filter(({ name }) => !named.some((one) => one.name === name))],
+  };
+  const findings: Finding[] = [];
+  for (const { check, find } of SURROUNDINGS) {
+    try {
+      const obstacles = await find(config);
+      findings.push(...obstacles.map((obstacle) => ({ check, ...obstacle })));
+      if (obstacles.length === 0) findings.push({ check, ...ok('nothing in the way') });
+    } catch (error) {
+      findings.push({
+        check,
+        ...warn(`not checked: ${(error as Error).message}`, 'run as root: sudo tcpfreeze doctor'),
+      });
+    }
+  }
   return findings;
 }
 
+/** A configuration with mistakes has been reported already. */
+function readable(file: string): GatewayConfig {
+  try {
+    return readConfigFile(file);
+  } catch {
+    return DEFAULT_CONFIG;
+  }
+}
+
 /** Prints the findings; exit code 1 when something essential is missing. */
-export async function doctor(flags: { readonly config?: string; readonly json?: boolean }): Promise<void> {
-  const findings = await diagnose(flags.config);
+export async function doctor(flags: DoctorFlags): Promise<void> {
+  const findings = await diagnose(flags);
   if (flags.json === true) process.stdout.write(`${JSON.stringify(findings)}\n`);
   else process.stdout.write(`${findingsText(findings)}\n`);
   process.exitCode = findings.some((finding) => finding.state === 'fail') ? 1 : 0;
@@ -171,47 +212,20 @@ function checkTracking(): Omit<Finding, 'check'> {
   return ok(count === undefined ? 'not loaded' : `loaded, ${count} connections`);
 }
 
-function checkForwarding(path: string, name: string, otherwise: 'fail' | 'warn'): Omit<Finding, 'check'> {
-  if (readSysctl(path) === '1') return ok('on');
-  return (otherwise === 'fail' ? fail : warn)('off', `sysctl -w ${name}=1`);
-}
-
-function checkForwarding6(): Omit<Finding, 'check'> {
-  if (!hasIpv6()) return warn('this kernel has no IPv6', 'boot without ipv6.disable=1 if you need it');
-  return checkForwarding('ipv6/conf/all/forwarding', 'net.ipv6.conf.all.forwarding', 'warn');
-}
-
 /** Strict validation of an interface drops what the kernel would not route back there (RFC 3704). */
 function checkReversePath(): Omit<Finding, 'check'> {
-  const strict = readdirSync('/proc/sys/net/ipv4/conf').filter(
-    (name) => readSysctl(`ipv4/conf/${name}/rp_filter`) === '1',
-  );
+  const strict = strictInterfaces();
   if (strict.length === 0) return ok('not strict');
   return ok(`strict on ${strict.join(', ')}; the TUN device is exempted`);
 }
 
-/** A firewall that forwards from interface to interface does not know the TUN between them. */
-async function checkForwardPolicy(): Promise<Omit<Finding, 'check'>> {
-  if (!(await isInstalled('nft')) || missingCapabilities().length > 0) return ok('not checked');
-  const listed = JSON.parse(await run('nft', ['-j', 'list', 'chains'])) as { nftables: { chain?: ForwardChain }[] };
-  const closed = listed.nftables.find(({ chain }) => chain?.hook === 'forward' && chain.policy === 'drop')?.chain;
-  if (closed === undefined) return ok('accept');
-  return warn(
-    `the chain ${closed.family} ${closed.table} ${closed.name} drops what it does not know; it must know the TUN device`,
-    `nft insert rule ${closed.family} ${closed.table} ${closed.name} iifname "tcpfreeze0" accept; the same with oifname`,
-  );
-}
-
-interface ForwardChain {
-  readonly family: string;
-  readonly table: string;
-  readonly name: string;
-  readonly hook?: string;
-  readonly policy?: string;
-}
-
 async function checkConfiguration(file: string): Promise<Omit<Finding, 'check'>> {
   const config = readConfigFile(file);
-  if (await isInstalled('ip')) await findInterfaces(config.links.map((link) => link.name));
-  return ok(`${file} is valid`);
+  if (!(await isInstalled('ip'))) return ok(`${file} is valid`);
+  const { absent, others } = await findInterfaces(config.links.map((link) => link.name));
+  if (absent.length === 0) return ok(`${file} is valid`);
+  return warn(
+    `${file} is valid, but there is no interface ${absent.join(', ')} yet`,
+    `plug it in, or mend the name: ${others}`,
+  );
 }

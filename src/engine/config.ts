@@ -9,6 +9,8 @@ export interface PortConfig {
   readonly role: 'lan' | 'wan';
   /** Judge the link by whether its connections get answers (link/silence.ts); default: no. */
   readonly silence?: boolean;
+  /** The interface does not exist yet: it counts as lost until it appears. */
+  readonly absent?: boolean;
 }
 
 export interface EngineConfig {

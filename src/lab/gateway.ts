@@ -16,6 +16,9 @@ const READY_MILLIS = 20_000;
 const STOP_MILLIS = 10_000;
 
 export interface GatewayOptions {
+  /** Its interfaces, default `lan0` and `wan0`. */
+  readonly lan?: readonly string[];
+  readonly wan?: readonly string[];
   /** Further arguments of `tcpfreeze run`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -62,7 +65,9 @@ export class LabGateway {
   static async start(lab: Pick<Lab, 'gateway'>, options: GatewayOptions = {}): Promise<LabGateway> {
     const directory = mkdtempSync(join(tmpdir(), 'tcpfreeze-lab-'));
     const control = join(directory, 'control.sock');
-    const args = ['run', '--lan', LAN_INTERFACE, '--wan', WAN_INTERFACE, '--control', control, ...(options.args ?? [])];
+    const { lan = [LAN_INTERFACE], wan = [WAN_INTERFACE] } = options;
+    const links = ['--lan', lan.join(','), '--wan', wan.join(',')];
+    const args = ['run', ...links, '--control', control, ...(options.args ?? [])];
     const child = lab.gateway.spawn(process.execPath, [compiledProgram('cli.js'), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },

@@ -10,7 +10,7 @@ const COMMANDS: readonly (readonly [string, ...string[]])[] = [
   ['ip', '-4', 'route', 'show', 'table', 'all'],
   ['ip', '-6', 'route', 'show', 'table', 'all'],
   ['ip', '-brief', 'address'],
-  ['nft', 'list', 'ruleset'],
+  ['nft', '--stateless', 'list', 'ruleset'],
   ['sysctl', '-a', '-r', '^net\\.ipv[46]\\.(conf|ip_forward)'],
 ];
 

@@ -38,7 +38,10 @@ export interface AddressEvent {
   readonly present: boolean;
 }
 
-/** A unicast route of the main table was added or removed (RTM_NEWROUTE, RTM_DELROUTE). */
+/**
+ * A unicast route was added or removed (RTM_NEWROUTE, RTM_DELROUTE). Routes of tables other than the main one have metrics
+ * above 2^32, so that the main table's are preferred.
+ */
 export interface RouteEvent {
   readonly kind: 'route';
   readonly family: 4 | 6;

@@ -78,8 +78,17 @@ export class LinkMonitor {
   readonly links: readonly Link[];
   readonly routes = new RouteMap();
 
-  constructor(ports: readonly { readonly name: string; readonly role: 'lan' | 'wan' }[], now: Micros) {
+  /** @param ports `absent`: the interface does not exist yet */
+  constructor(
+    ports: readonly { readonly name: string; readonly role: 'lan' | 'wan'; readonly absent?: boolean }[],
+    now: Micros,
+  ) {
     this.links = ports.map((port, index) => new Link(port.name, port.role, index, now));
+    for (const link of this.links) {
+      if (ports[link.port]!.absent !== true) continue;
+      link.evidence.interface = 'interface not there yet';
+      link.isLost = true;
+    }
   }
 
   byName(name: string): Link | undefined {

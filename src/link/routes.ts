@@ -46,10 +46,13 @@ export class RouteMap {
       entry.family === family &&
       entry.prefixLength === prefixLength &&
       matchesPrefix(entry.words, 0, words, prefixLength);
+    // Of several routes to a prefix over one interface the one that the kernel would take counts.
+    const other = this.#entries.find((entry) => same(entry) && !entry.stale && entry.port === port);
+    const least = other === undefined ? metric : Math.min(metric, other.metric);
     // The kernel's fresh word about a prefix replaces every stale memory of it.
     this.#entries = this.#entries.filter((entry) => !(same(entry) && (entry.stale || entry.port === port)));
     if (this.#entries.length >= MAX_ENTRIES) return;
-    this.#entries.push({ family, words, prefixLength, port, metric, stale: false });
+    this.#entries.push({ family, words, prefixLength, port, metric: least, stale: false });
     this.#entries.sort(
       (a, b) => b.prefixLength - a.prefixLength || Number(a.stale) - Number(b.stale) || a.metric - b.metric,
     );

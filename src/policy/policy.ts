@@ -70,6 +70,8 @@ export interface SteeringConfig {
   readonly priority: number | null;
   /** Whether nftables rules keep connection tracking from seeing packets twice. */
   readonly connectionTracking: 'auto' | 'off';
+  /** Whether a firewall that would drop all steered TCP is a reason not to start. */
+  readonly firewall: 'check' | 'ignore';
 }
 
 export interface MetricsAddress {
@@ -115,6 +117,7 @@ export const DEFAULT_STEERING: SteeringConfig = Object.freeze({
   table: null,
   priority: null,
   connectionTracking: 'auto',
+  firewall: 'check',
 });
 
 export const DEFAULT_CONFIG: GatewayConfig = Object.freeze({

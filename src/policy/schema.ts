@@ -203,6 +203,10 @@ const schema = z.strictObject({
         .enum(['auto', 'off'], 'must be auto or off')
         .default(DEFAULT_STEERING.connectionTracking)
         .describe('whether nftables rules keep connection tracking from seeing packets twice'),
+      firewall: z
+        .enum(['check', 'ignore'], 'must be check or ignore')
+        .default(DEFAULT_STEERING.firewall)
+        .describe('check: a firewall that would drop all steered TCP is a reason not to start'),
     })
     .prefault({}),
 });

@@ -70,41 +70,79 @@ export interface Interface {
   readonly name: string;
   readonly mtu: number;
   readonly loopback: boolean;
+  /** What it is a port of: a bridge, a bond, a team; that is where its packets come in for the routing. */
+  readonly upper?: { readonly kind: string; readonly name: string };
 }
+
+/** Kinds of interfaces that take the packets of their ports as their own. */
+const UPPER_KINDS = ['bridge', 'bond', 'team'];
 
 /** The network interfaces of this namespace. @throws TcpfreezeError PROGRAM_MISSING, PROGRAM_FAILED */
 export async function listInterfaces(): Promise<Interface[]> {
-  const entries = JSON.parse(await run('ip', ['-j', 'link', 'show'])) as Record<string, unknown>[];
+  const entries = JSON.parse(await run('ip', ['-j', '-d', 'link', 'show'])) as Record<string, unknown>[];
   return entries.map((entry) => ({
     name: String(entry.ifname),
     mtu: Number(entry.mtu),
     loopback: entry.link_type === 'loopback',
+    ...upperOf(entry),
   }));
 }
 
+function upperOf(entry: Record<string, unknown>): Pick<Interface, 'upper'> {
+  const kind = (entry.linkinfo as { readonly info_slave_kind?: string } | undefined)?.info_slave_kind ?? '';
+  return UPPER_KINDS.includes(kind) ? { upper: { kind, name: String(entry.master) } } : {};
+}
+
+/** Which of the named interfaces exist. */
+export interface FoundInterfaces {
+  readonly present: readonly Interface[];
+  /** Those that may appear later: a modem that is not plugged in, a tunnel that is not up. */
+  readonly absent: readonly string[];
+  /** What there is instead, for whoever has misspelt a name. */
+  readonly others: string;
+}
+
 /**
- * The named interfaces.
- * @throws TcpfreezeError INTERFACE_UNKNOWN, INTERFACE_UNFIT
+ * Looks the named interfaces up.
+ * @throws TcpfreezeError INTERFACE_UNFIT, INTERFACE_NAME
  */
-export async function findInterfaces(names: readonly string[]): Promise<Interface[]> {
+export async function findInterfaces(names: readonly string[]): Promise<FoundInterfaces> {
   const there = await listInterfaces();
-  return names.map((name) => {
-    const found = there.find((candidate) => candidate.name === name);
-    if (found === undefined) {
-      const others = there.filter((candidate) => !candidate.loopback).map((candidate) => candidate.name);
-      throw new TcpfreezeError(
-        'INTERFACE_UNKNOWN',
-        `there is no interface ${name}`,
-        others.length === 0 ? 'this network namespace has none but lo' : `there are: ${others.join(', ')}`,
-      );
-    }
-    if (found.loopback) {
-      throw new TcpfreezeError(
-        'INTERFACE_UNFIT',
-        `${name} is the loopback interface`,
-        'name one that leads to a network',
-      );
-    }
-    return found;
-  });
+  const present = there.filter(({ name }) => names.includes(name));
+  const loopback = present.find((candidate) => candidate.loopback);
+  if (loopback !== undefined) {
+    throw new TcpfreezeError(
+      'INTERFACE_UNFIT',
+      `${loopback.name} is the loopback interface`,
+      'name one that leads to a network',
+    );
+  }
+  for (const { name, upper } of present) {
+    if (upper === undefined) continue;
+    throw new TcpfreezeError(
+      'INTERFACE_UNFIT',
+      `${name} is a port of the ${upper.kind} ${upper.name}: nothing is routed from it`,
+      `name ${upper.name} instead`,
+    );
+  }
+  const absent = names.filter((name) => !present.some((found) => found.name === name));
+  const impossible = absent.find((name) => !isInterfaceName(name));
+  if (impossible !== undefined) {
+    throw new TcpfreezeError(
+      'INTERFACE_NAME',
+      `no interface can be named ${impossible}`,
+      'names have 1 to 15 characters, without / : and blanks',
+    );
+  }
+  const others = there.filter((candidate) => !candidate.loopback).map((candidate) => candidate.name);
+  return {
+    present,
+    absent,
+    others: others.length === 0 ? 'this network namespace has none but lo' : `there are: ${others.join(', ')}`,
+  };
+}
+
+/** dev_valid_name() of net/core/dev.c. */
+function isInterfaceName(name: string): boolean {
+  return /^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(name);
 }

@@ -12,7 +12,6 @@
  * Routes and table belong to objects that end with the process (the TUN, an owned nftables table), so a killed
  * gateway leaves rules that match nothing. Nothing of the user's is changed: all settings are those of the TUN.
  */
-import { readFileSync } from 'node:fs';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { LinkConfig, SteeringConfig } from '../policy/policy.ts';
 import { isInstalled, missingProgram, run } from './command.ts';
@@ -30,6 +29,7 @@ import {
   tunRoute,
 } from './rules.ts';
 import { isQuotable, type RulesetOptions } from './ruleset.ts';
+import { legacyTables } from './surroundings.ts';
 import { hasIpv6, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
 
 /** Resets stay suppressed for this long after a WAN link came back; by then the near side has spoken or never will. */
@@ -66,6 +66,7 @@ export class Steering {
   readonly #rules: readonly RoutingStep[];
   #nft: NftTable | undefined;
   readonly #lost = new Set<string>();
+  #mtu: number;
   #down = false;
 
   private constructor(
@@ -81,6 +82,7 @@ export class Steering {
     this.table = place.table;
     this.priority = place.priority;
     this.#rulesetOptions = rulesetOptions;
+    this.#mtu = options.mtu;
     const { tun, links } = options;
     this.#routes = families.map((family) => tunRoute(family, tun, place.table));
     const steered = links.flatMap(({ name }) =>
@@ -136,14 +138,14 @@ export class Steering {
   }
 
   async #setUp(): Promise<void> {
-    const { tun, mtu } = this.#options;
+    const { tun } = this.#options;
     const ipv6 = this.#families.includes(6);
     const marked = this.#rulesetOptions?.markSource === true;
     const loose = readSysctl('ipv4/conf/all/rp_filter') !== '0';
     for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) writeSysctl(path, value);
     if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
     const queue = `${QUEUE_PACKETS}`;
-    await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${mtu}`, 'txqueuelen', queue, 'multicast', 'off', 'up']);
+    await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${this.#mtu}`, 'txqueuelen', queue, 'multicast', 'off', 'up']);
     for (const route of this.#routes) await run('ip', route.add);
     for (const rule of this.#rules) await run('ip', rule.add);
   }
@@ -195,6 +197,18 @@ export class Steering {
     await run('ip', ['link', 'set', 'dev', this.#options.tun, 'up']);
     for (const step of [...this.#routes, ...this.#rules]) await run('ip', step.add);
     return missing;
+  }
+
+  /** An interface appeared or changed: what it can carry must fit through the TUN. */
+  async onInterface(name: string, mtu: number): Promise<void> {
+    if (this.#down || mtu <= this.#mtu || !this.#options.links.some((link) => link.name === name)) return;
+    this.#mtu = mtu;
+    try {
+      await run('ip', ['link', 'set', 'dev', this.#options.tun, 'mtu', `${mtu}`]);
+    } catch (error) {
+      if (!this.#down)
+        this.#report.warn(`${name} has an MTU of ${mtu}, that of the TUN could not be raised: ${String(error)}`);
+    }
   }
 
   /** A WAN interface was lost: the router's own resets towards it are suppressed. */
@@ -273,13 +287,4 @@ async function isTrackingActive(): Promise<boolean> {
   if (legacyTables().includes('nat')) return true;
   const tables = await run('nft', ['list', 'ruleset']);
   return TRACKING_WORDS.test(tables) || /xt (match|target) /.test(tables);
-}
-
-/** Tables of the older iptables that are loaded; its rules do not show in nft. */
-function legacyTables(): string[] {
-  try {
-    return readFileSync('/proc/net/ip_tables_names', 'utf8').split('\n');
-  } catch {
-    return [];
-  }
 }

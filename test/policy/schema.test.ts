@@ -51,7 +51,7 @@ test('every key is taken over', () => {
     metrics: '[::1]:9469',
     log: { level: 'debug', format: 'json' },
     capture: 'off',
-    steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off' },
+    steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off', firewall: 'ignore' },
   });
   expect(result).toEqual({
     ok: true,
@@ -92,7 +92,7 @@ test('every key is taken over', () => {
       control: '/run/x.sock',
       metrics: { host: '::1', port: 9_469 },
       log: { level: 'debug', format: 'json' },
-      steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off' },
+      steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off', firewall: 'ignore' },
     },
   });
 });

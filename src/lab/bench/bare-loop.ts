@@ -23,7 +23,7 @@ const start: BareLoopStart = { tunFd: tun.fd, wakeFd };
 const worker = new Worker(new URL('./bare-loop-worker.js', import.meta.url), { workerData: start });
 const ended = new Promise((resolve) => worker.once('exit', resolve));
 
-const interfaces = await findInterfaces([LAN_INTERFACE, WAN_INTERFACE]);
+const interfaces = (await findInterfaces([LAN_INTERFACE, WAN_INTERFACE])).present;
 const steering = await Steering.setUp(
   {
     ...DEFAULT_CONFIG.steering,
