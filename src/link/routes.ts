@@ -14,6 +14,9 @@ interface Entry {
   stale: boolean;
 }
 
+/** Metrics from here on are those of routes outside of the main table (RouteEvent). */
+const OTHER_TABLES = 2 ** 32;
+
 /** Most routes remembered; a router with a full Internet table has its interesting ones (connected, default) first. */
 const MAX_ENTRIES = 4_096;
 
@@ -46,9 +49,11 @@ export class RouteMap {
       entry.family === family &&
       entry.prefixLength === prefixLength &&
       matchesPrefix(entry.words, 0, words, prefixLength);
-    // Of several routes to a prefix over one interface the one that the kernel would take counts.
-    const other = this.#entries.find((entry) => same(entry) && !entry.stale && entry.port === port);
-    const least = other === undefined ? metric : Math.min(metric, other.metric);
+    // A route of another table does not hide that of the main table over the same interface.
+    const main = this.#entries.find(
+      (entry) => same(entry) && !entry.stale && entry.port === port && entry.metric < OTHER_TABLES,
+    );
+    const least = main !== undefined && metric >= OTHER_TABLES ? main.metric : metric;
     // The kernel's fresh word about a prefix replaces every stale memory of it.
     this.#entries = this.#entries.filter((entry) => !(same(entry) && (entry.stale || entry.port === port)));
     if (this.#entries.length >= MAX_ENTRIES) return;

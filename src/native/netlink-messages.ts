@@ -83,8 +83,6 @@ const IFA_F_TENTATIVE = 0x40;
 /** RT_SCOPE_UNIVERSE is 0, RT_SCOPE_SITE 200; link is 253, host 254. */
 const RT_SCOPE_SITE = 200;
 const RT_TABLE_MAIN = 254;
-/** Added to the metric of routes in other tables: which of them is asked depends on rules, so the main table's come first. */
-const OTHER_TABLE_METRIC = 2 ** 32;
 const RTN_UNICAST = 1;
 /** A cached exception, e.g. a path MTU; not a route that anybody set. */
 const RTM_F_CLONED = 0x200;
@@ -328,11 +326,10 @@ function parseRoute(
   }
   if (index > 0) hops.unshift(gateway === undefined ? { index } : { index, gateway });
   if (hops.length === 0) return undefined;
-  if (table !== RT_TABLE_MAIN) metric += OTHER_TABLE_METRIC + table;
-  if (destination === undefined) {
-    if (prefixLength !== 0) return undefined;
-    destination = new Uint8Array(width);
-  }
+  // Which other table is asked depends on rules: the main table's routes come first (RouteEvent).
+  if (table !== RT_TABLE_MAIN) metric += 2 ** 32 + table;
+  if (destination === undefined && prefixLength !== 0) return undefined;
+  destination ??= new Uint8Array(width);
   const tos = view.getUint8(body + 3);
   return { kind: 'route', added, replaces, family, destination, prefixLength, tos, metric, hops };
 }

@@ -77,6 +77,17 @@ describe('route map', () => {
     expect([routes.port('10.1.2.3'), routes.map.size]).toEqual([0, 2]);
   });
 
+  it('prefers the main table to others, and finds what is in another one only', () => {
+    const routes = new Routes();
+    routes.add('0.0.0.0/0', 1, 100);
+    routes.add('0.0.0.0/0', 2, 2 ** 32 + 200);
+    routes.add('10.5.0.0/16', 3, 2 ** 32 + 200);
+    expect([routes.port('9.9.9.9'), routes.port('10.5.1.1')]).toEqual([1, 3]);
+    // The same interface in both tables: it stays a route of the main table.
+    routes.add('0.0.0.0/0', 1, 2 ** 32 + 201);
+    expect([routes.port('9.9.9.9'), routes.map.size]).toEqual([1, 3]);
+  });
+
   it('forgets a withdrawn route that another interface already serves', () => {
     const routes = new Routes();
     routes.add('0.0.0.0/0', 1, 10);

@@ -91,8 +91,8 @@ describe('the link table on a recorded kernel', () => {
       'ip route add 10.99.0.0/16 nexthop via 10.81.1.9 nexthop via 10.81.2.9',
       ['+route lan0 10.99.0.0/16 metric 0', '+route wan0 10.99.0.0/16 metric 0'],
     ],
-    // Other tables and other kinds of route say nothing about where a packet goes.
-    ['ip route add 10.98.0.0/16 dev lan0 table 77', []],
+    // Routes of other tables come after those of the main one; other kinds of route say nothing about where a packet goes.
+    ['ip route add 10.98.0.0/16 dev lan0 table 77', ['+route lan0 10.98.0.0/16 metric 4294967373']],
     ['ip route add blackhole 10.97.0.0/16', []],
     [
       'ip link set peer0 down',
@@ -117,6 +117,7 @@ describe('the link table on a recorded kernel', () => {
         '-route lan0 10.81.1.0/24 metric 0',
         '-route lan0 0.0.0.0/0 metric 50',
         '-route lan0 10.99.0.0/16 metric 0',
+        '-route lan0 10.98.0.0/16 metric 4294967373',
         '-route lan0 fd81:0001:0000:0000:0000:0000:0000:0000/64 metric 256',
         '-route lan0 fd99:0000:0000:0000:0000:0000:0000:0000/48 metric 1024',
         '-address lan0 fd81:0001:0000:0000:0000:0000:0000:0001/64',
