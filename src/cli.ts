@@ -3,14 +3,15 @@
  * The command `tcpfreeze`. Exit codes: 0 done; 1 it failed, and one line on standard error says why and what to do;
  * 2 wrong usage.
  */
-import { type Command, CommanderError, Option, program } from 'commander';
+import { Argument, type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
-import { act, events, flows, status } from './cli/ask.ts';
+import { act, dhcpEvent, events, flows, status } from './cli/ask.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
-import { durationOption, interfacesOption, prefixesOption } from './cli/options.ts';
+import { durationOption, familyOption, interfacesOption, prefixesOption, secondsOption } from './cli/options.ts';
 import { replay } from './cli/replay.ts';
 import { run } from './cli/run.ts';
+import { LEASE_EVENTS } from './control/lease-api.ts';
 import { packageVersion } from './control/version.ts';
 import { LOG_LEVELS } from './policy/policy.ts';
 
@@ -87,6 +88,19 @@ controlOption(program.command('abort').description('end connections now: RST to 
       command.error('error: name what to end: --flow ID or --host IP');
     return act('abort', flags);
   });
+
+controlOption(program.command('dhcp-event').description('report a lease: what hooks of DHCP clients and servers call'))
+  .addArgument(new Argument('<event>', 'what happened to the lease').choices(LEASE_EVENTS))
+  .requiredOption('--interface <interface>', 'the link: whose lease it is, or behind which the host is')
+  .option('--host', "the lease is a LAN host's, not the gateway's own")
+  .option('--address <address>', 'the address concerned')
+  .option('--hardware <address>', "the host's hardware address")
+  .option('--family <family>', 'where no address says it: 4 or 6', familyOption)
+  .option('--renew <seconds>', 'from now until T1', secondsOption)
+  .option('--rebind <seconds>', 'from now until T2', secondsOption)
+  .option('--lease <seconds>', "from now until the lease's end", secondsOption)
+  .option(...JSON_OPTION)
+  .action(dhcpEvent);
 
 program
   .command('replay')

@@ -323,6 +323,7 @@ export class Daemon implements ControlTarget {
       classes,
       custodyBytes,
       counters: datapath.counters(),
+      degraded: datapath.degraded,
     };
   }
 

@@ -2,6 +2,7 @@
 import { EVENTS } from '../base/event-table.ts';
 import type { Action, ActionJson } from '../control/api.ts';
 import { ControlClient } from '../control/client.ts';
+import type { LeaseJson } from '../control/lease-api.ts';
 import { controlPath } from '../control/socket.ts';
 import { eventListText, eventText, flowsText, statusText } from './show.ts';
 
@@ -36,6 +37,13 @@ export async function events(flags: AskFlags & { readonly follow?: boolean; read
   for await (const event of client(flags).events(flags.follow === true)) {
     print(flags.json === true ? JSON.stringify(event) : eventText(event));
   }
+}
+
+/** Reports a lease: what DHCP hooks call. */
+export async function dhcpEvent(event: string, flags: AskFlags & Omit<LeaseJson, 'event'>): Promise<void> {
+  const { control: _control, json: _json, ...rest } = flags;
+  const answer = await client(flags).act('dhcp-event', { event, ...rest });
+  print(flags.json === true ? JSON.stringify(answer) : answer.message);
 }
 
 export async function act(action: Action, flags: AskFlags & ActionJson): Promise<void> {

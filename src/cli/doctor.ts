@@ -45,6 +45,8 @@ const CHECKS: readonly Check[] = [
   { check: 'privileges', run: checkPrivileges },
   { check: 'tun device', run: checkTun },
   { check: 'system calls', run: checkNative },
+  { check: 'packet sockets', run: checkPacketSockets },
+  { check: 'icmp echo', run: checkEcho },
   { check: 'ip', run: checkIp },
   { check: 'ip rule ipproto', run: checkIpproto },
   { check: 'nft', run: checkNft },
@@ -168,6 +170,25 @@ async function checkNative(): Promise<Omit<Finding, 'check'>> {
     if (error instanceof TcpfreezeError) throw error;
     return fail(`koffi cannot be loaded: ${String(error).split('\n')[0]}`, 'install the dependencies again: npm ci');
   }
+}
+
+/** What detection hears ICMP and DHCP by; the socket is closed at once. */
+async function checkPacketSockets(): Promise<Omit<Finding, 'check'>> {
+  const { openTap } = await import('../native/packet-tap.ts');
+  const { close } = await import('../native/libc.ts');
+  try {
+    close(openTap(4));
+    return ok('ICMP errors and DHCP can be heard');
+  } catch (error) {
+    const { message, remedy } = error as TcpfreezeError;
+    return warn(`ICMP errors and DHCP cannot be heard: ${message}`, remedy);
+  }
+}
+
+async function checkEcho(): Promise<Omit<Finding, 'check'>> {
+  const { loadRawSocket, RAW_SOCKET_REMEDY } = await import('../native/echo-socket.ts');
+  if ((await loadRawSocket()) !== undefined) return ok('raw-socket is loaded');
+  return warn('raw-socket is not there: next hops are not asked, quiet links fall silent unnoticed', RAW_SOCKET_REMEDY);
 }
 
 async function checkIp(): Promise<Omit<Finding, 'check'>> {

@@ -10,6 +10,17 @@ export function durationOption(text: string): number {
   return micros / 1e6;
 }
 
+export function familyOption(text: string): number {
+  if (text !== '4' && text !== '6') throw new InvalidArgumentError('It must be 4 or 6.');
+  return Number(text);
+}
+
+/** Whole seconds of a lease; 4294967295 stands for one without end. */
+export function secondsOption(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number of seconds.');
+  return Number(text);
+}
+
 /** `lan0,lan1` to a list; the option may be repeated, too. */
 export function interfacesOption(text: string, before: readonly string[] | undefined): string[] {
   const names = text.split(',').map((name) => name.trim());

@@ -24,6 +24,7 @@ export function statusText(status: StatusJson, now: number): string {
     '',
     `flows    ${flows.total} (${phases.map(([name, count]) => `${name} ${count}`).join(', ')})`,
     `custody  ${bytesText(status.custodyBytes)}`,
+    ...status.degraded.map((line) => `without  ${line}`),
     '',
     table([['COUNTER', 'VALUE'], ...counted.map(([name, value]) => [name, String(value)])], [1]),
   ].join('\n');

@@ -13,6 +13,7 @@ import type {
   Reply,
   Selector,
 } from '../engine/commands.ts';
+import { toLeaseEvent } from './lease-api.ts';
 
 export interface LinkJson {
   readonly name: string;
@@ -34,6 +35,8 @@ export interface StatusJson {
   readonly classes: Readonly<Record<string, PhaseCounts>>;
   readonly custodyBytes: number;
   readonly counters: Readonly<Record<string, number>>;
+  /** What the gateway does without on this machine, and what mends it; one line each. */
+  readonly degraded: readonly string[];
 }
 
 export interface FlowJson extends Omit<FlowSnapshot, 'frozenSince'> {
@@ -59,7 +62,7 @@ export interface ActionJson {
   readonly for?: number;
 }
 
-export type Action = 'freeze' | 'resume' | 'abort';
+export type Action = 'freeze' | 'resume' | 'abort' | 'dhcp-event';
 
 /** Turns an instant of the engine into wall-clock time. */
 export type ToDate = (at: Micros) => Date;
@@ -103,6 +106,7 @@ export function toCommand(action: Action, body: unknown): Command {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw badRequest('the body must be a JSON object');
   const fields = body as Record<string, unknown>;
+  if (action === 'dhcp-event') return { kind: 'dhcp', event: toLeaseEvent(fields) };
   const known: readonly string[] = action === 'freeze' ? [...SELECTORS, 'lead', 'for'] : SELECTORS;
   const unknown = Object.keys(fields).find((name) => !known.includes(name));
   if (unknown !== undefined) throw badRequest(`${action} has no ${unknown}; it has ${known.join(', ')}`);

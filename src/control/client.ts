@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { Action, ActionJson, DoneJson, ErrorJson, FlowJson, StatusJson } from './api.ts';
 import type { EventJson } from './history.ts';
+import type { LeaseJson } from './lease-api.ts';
 
 export class ControlClient {
   readonly #path: string;
@@ -31,7 +32,7 @@ export class ControlClient {
     return answer;
   }
 
-  async act(action: Action, body: ActionJson): Promise<DoneJson> {
+  async act(action: Action, body: ActionJson | LeaseJson): Promise<DoneJson> {
     return (await this.#json('POST', `/${action}`, body)) as DoneJson;
   }
 
@@ -52,7 +53,7 @@ export class ControlClient {
     }
   }
 
-  async #json(method: string, path: string, body?: ActionJson): Promise<unknown> {
+  async #json(method: string, path: string, body?: ActionJson | LeaseJson): Promise<unknown> {
     const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body));
     const answer = await text(response);
     if (response.statusCode !== 200) throw errorOf(answer, response);

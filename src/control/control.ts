@@ -4,6 +4,7 @@
  *     GET  /metrics             Prometheus text
  *     GET  /status              GET  /flows[?frozen=1]          GET  /events[?follow=1]   (one JSON document per line)
  *     POST /freeze  /resume  /abort       body: {link | host | prefix | flow, lead?, for?}, durations in seconds
+ *     POST /dhcp-event                     body: {event, interface, ...} as in lease-api.ts
  *
  * Errors are `{error: {code, message, remedy}}`: 400 the request is wrong, 404 and 405 no such thing, 409 the engine
  * refused, 503 the datapath is being restarted.
@@ -109,6 +110,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/freeze': action('freeze'),
   '/resume': action('resume'),
   '/abort': action('abort'),
+  '/dhcp-event': action('dhcp-event'),
 };
 
 function action(kind: Action): Route {

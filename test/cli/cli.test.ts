@@ -105,6 +105,7 @@ describe('text for people', () => {
     classes: {},
     custodyBytes: 2_048,
     counters: { packets: 12, bytes: 0 },
+    degraded: [],
   };
 
   test('status', () => {
@@ -122,6 +123,11 @@ describe('text for people', () => {
         'packets     12',
       ].join('\n'),
     );
+  });
+
+  test('status of a gateway that lacks something says what, and what mends it', () => {
+    const text = statusText({ ...status, degraded: ['no echo requests: raw-socket is not there (mend it)'] }, 30_000);
+    expect(text.split('\n')).toContain('without  no echo requests: raw-socket is not there (mend it)');
   });
 
   test('flows', () => {

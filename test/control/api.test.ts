@@ -35,6 +35,69 @@ describe('requests become commands', () => {
   ])('%s %j is refused', (action, body, words) => expect(() => toCommand(action, body)).toThrow(words));
 });
 
+describe('what a DHCP hook reports', () => {
+  const own = { kind: 'dhcp', name: 'wan0', lease: 'own', family: 4 };
+  test.each<[unknown, unknown]>([
+    [
+      { event: 'expired', interface: 'wan0' },
+      { ...own, what: 'expired' },
+    ],
+    [
+      { event: 'bound', interface: 'wan0', address: '192.0.2.7', renew: 30, rebind: 50, lease: 60 },
+      {
+        ...own,
+        what: 'bound',
+        address: Uint8Array.of(192, 0, 2, 7),
+        renewSeconds: 30,
+        rebindSeconds: 50,
+        leaseSeconds: 60,
+      },
+    ],
+    // As clients write a lease without end.
+    [
+      { event: 'bound', interface: 'wan0', lease: 4294967295 },
+      { ...own, what: 'bound' },
+    ],
+    [
+      { event: 'released', interface: 'wan0', family: 6 },
+      { ...own, what: 'released', family: 6 },
+    ],
+    [
+      { event: 'asking', interface: 'lan0', host: true, hardware: '06-02:00:00:00:81:07' },
+      { ...own, name: 'lan0', lease: 'host', what: 'asking', hardware: Uint8Array.of(2, 0, 0, 0, 0x81, 7) },
+    ],
+    [
+      { event: 'bound', interface: 'wan0', address: '2001:db8::7' },
+      {
+        ...own,
+        what: 'bound',
+        family: 6,
+        address: Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7),
+      },
+    ],
+  ])('%j', (body, event) => expect(toCommand('dhcp-event', body)).toEqual({ kind: 'dhcp', event }));
+
+  test.each<[unknown, RegExp]>([
+    [{}, /event must be one of bound, renewed/],
+    [{ event: 'lost', interface: 'wan0' }, /event must be one of/],
+    [{ event: 'bound' }, /interface must be/],
+    [{ event: 'bound', interface: 'a/b' }, /interface must be/],
+    [{ event: 'bound', interface: 'wan0', adress: '192.0.2.7' }, /has no adress/],
+    [{ event: 'bound', interface: 'wan0', address: '192.0.2.700' }, /address must be an IP address/],
+    [{ event: 'bound', interface: 'wan0', address: '0.0.0.0' }, /unspecified/],
+    [{ event: 'bound', interface: 'wan0', address: 7 }, /address must be an IP address/],
+    [{ event: 'bound', interface: 'wan0', address: '192.0.2.7', family: 6 }, /family is not that of address/],
+    [{ event: 'bound', interface: 'wan0', family: 5 }, /family must be 4 or 6/],
+    [{ event: 'bound', interface: 'wan0', host: 'yes' }, /host must be true or false/],
+    [{ event: 'released', interface: 'lan0', host: true }, /address or hardware/],
+    [{ event: 'bound', interface: 'lan0', host: true, hardware: '02:00:00' + ':zz' }, /hardware must be/],
+    [{ event: 'bound', interface: 'wan0', lease: -1 }, /lease must be a whole number/],
+    [{ event: 'bound', interface: 'wan0', lease: 1.5 }, /lease must be a whole number/],
+    [{ event: 'bound', interface: 'wan0', renew: '60' }, /renew must be a whole number/],
+    [[], /JSON object/],
+  ])('%j is refused', (body, words) => expect(() => toCommand('dhcp-event', body)).toThrow(words));
+});
+
 test('a refusal of the engine becomes its error', () => {
   expect(() => accepted({ kind: 'refused', code: 'X', message: 'no such link', remedy: 'r' }, 'done')).toThrow(
     'no such link',

@@ -22,6 +22,7 @@ const STATUS: StatusJson = {
   classes: {},
   custodyBytes: 0,
   counters: { packets: 1 },
+  degraded: [],
 };
 
 /** Answers with what it was asked, so that the tests see both directions of the crossing. */

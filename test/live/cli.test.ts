@@ -300,6 +300,10 @@ describe('without a gateway', () => {
     [['freeze', '--for', '5x'], 2, /must be a duration such as 500ms/],
     [['freeze', '--link', 'a', '--host', '1.1.1.1'], 2, /cannot be used with/],
     [['abort'], 2, /--flow ID or --host IP/],
+    [['dhcp-event', 'lost', '--interface', 'wan0'], 2, /Allowed choices are bound/],
+    [['dhcp-event', 'bound'], 2, /--interface/],
+    [['dhcp-event', 'bound', '--interface', 'wan0', '--lease', 'soon'], 2, /whole number of seconds/],
+    [['dhcp-event', 'bound', '--interface', 'wan0'], 1, /no gateway is running/],
     [['nonsense'], 2, /unknown command/],
     [['status', '--nonsense'], 2, /unknown option/],
     [[], 2, /Usage: tcpfreeze/],
@@ -316,7 +320,8 @@ describe('without a gateway', () => {
   test('doctor says what it found, one line each, and changes nothing', async () => {
     const { stdout } = await plainCli(['doctor', '--json']);
     const findings = JSON.parse(stdout) as { check: string; state: string; found: string; remedy: string }[];
-    expect(findings.map((finding) => finding.check)).toContain('tun device');
+    const checks = findings.map((finding) => finding.check);
+    expect(checks).toEqual(expect.arrayContaining(['tun device', 'packet sockets', 'icmp echo']));
     for (const { state, remedy } of findings) expect(state === 'ok' || remedy !== '').toBe(true);
   });
 });
