@@ -21,6 +21,7 @@ const STATUS: StatusJson = {
   flows: { total: 21, ...PHASES },
   classes: { normal: PHASES, bulk: { ...PHASES, frozen: 0 } },
   custodyBytes: 77,
+  degraded: [],
   counters: {},
 };
 
