@@ -8,9 +8,17 @@ import { TcpfreezeError } from './base/errors.ts';
 import { act, dhcpEvent, events, flows, status } from './cli/ask.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
-import { durationOption, familyOption, interfacesOption, prefixesOption, secondsOption } from './cli/options.ts';
+import {
+  countOption,
+  durationOption,
+  familyOption,
+  interfacesOption,
+  prefixesOption,
+  secondsOption,
+} from './cli/options.ts';
 import { replay } from './cli/replay.ts';
 import { run } from './cli/run.ts';
+import { top } from './cli/top.ts';
 import { LEASE_EVENTS } from './control/lease-api.ts';
 import { packageVersion } from './control/version.ts';
 import { LOG_LEVELS } from './policy/policy.ts';
@@ -58,6 +66,13 @@ controlOption(program.command('flows').description('the connections that are tra
   .option(...JSON_OPTION)
   .option('--frozen', 'frozen ones only')
   .action(flows);
+
+controlOption(
+  program.command('top').description('links, flows, custody and events, refreshing; plain text when not on a terminal'),
+)
+  .option('--interval <duration>', 'time between two refreshes', durationOption, 1)
+  .option('--count <n>', 'end after so many refreshes', countOption)
+  .action(top);
 
 controlOption(program.command('events').description('what happened'))
   .option('--json', 'print JSON, one event per line')

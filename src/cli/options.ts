@@ -21,6 +21,13 @@ export function secondsOption(text: string): number {
   return Number(text);
 }
 
+/** A whole number from 1 on. */
+export function countOption(text: string): number {
+  const count = Number(text);
+  if (!/^\d{1,9}$/.test(text) || count < 1) throw new InvalidArgumentError('It must be a whole number, 1 or more.');
+  return count;
+}
+
 /** `lan0,lan1` to a list; the option may be repeated, too. */
 export function interfacesOption(text: string, before: readonly string[] | undefined): string[] {
   const names = text.split(',').map((name) => name.trim());
