@@ -4,10 +4,11 @@ import { describe, expect, test } from 'vitest';
 import { onKey, shownFlows, TOP_START, type TopData, type TopState, topLines } from '../../src/cli/top-view.ts';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { toEventJson } from '../../src/control/history.ts';
+import { sampleStatus } from '../control/samples.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00.000Z');
 const PHASES = { opening: 0, flowing: 1, frozen: 2, handback: 0, closing: 0, bypass: 0 };
-const STATUS: StatusJson = {
+const STATUS: StatusJson = sampleStatus({
   version: '1.0.0',
   uptime: 3_700,
   tun: 'tcpfreeze0',
@@ -25,8 +26,7 @@ const STATUS: StatusJson = {
   flows: { total: 3, ...PHASES },
   classes: { normal: PHASES },
   custodyBytes: 5_000,
-  counters: {},
-};
+});
 
 function flow(id: string, phase: string, custodyBytes: number, frozenSeconds: number | null, port = 1): FlowJson {
   return {

@@ -8,12 +8,10 @@ import type { StatusJson } from '../../src/control/api.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
 import { Metrics } from '../../src/control/metrics.ts';
 import { MetricsServer } from '../../src/control/metrics-server.ts';
+import { sampleStatus } from './samples.ts';
 
 const PHASES = { opening: 1, flowing: 2, frozen: 3, handback: 4, closing: 5, bypass: 6 };
-const STATUS: StatusJson = {
-  version: '1',
-  uptime: 1,
-  tun: 't0',
+const STATUS: StatusJson = sampleStatus({
   links: [
     { name: 'lan0', role: 'lan', state: 'up', since: '2026-01-01T00:00:00.000Z', reason: '', evidence: [] },
     { name: 'wan"0\\', role: 'wan', state: 'lost', since: '2026-01-01T00:00:01.500Z', reason: '', evidence: [] },
@@ -21,9 +19,7 @@ const STATUS: StatusJson = {
   flows: { total: 21, ...PHASES },
   classes: { normal: PHASES, bulk: { ...PHASES, frozen: 0 } },
   custodyBytes: 77,
-  degraded: [],
-  counters: {},
-};
+});
 
 /** One sample per line of the text format 0.0.4, by name with labels. @throws on a line that is none */
 function parse(text: string): Map<string, number> {

@@ -11,6 +11,7 @@ import { parse as parseYaml, stringify } from 'yaml';
 import { COUNTERS_BYTES } from '../../src/base/figures.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
 import { Metrics } from '../../src/control/metrics.ts';
+import { NO_FLOWS, sampleStatus } from './samples.ts';
 
 const PACKAGING = resolve(import.meta.dirname, '../../packaging');
 const ALERTS = join(PACKAGING, 'prometheus/alerts.yaml');
@@ -67,23 +68,15 @@ const labels = new Map<string, Set<string>>();
 beforeAll(async () => {
   const history = new EventHistory();
   history.record(toEventJson({ name: 'link-lost', message: '' }, new Date()));
-  const phases = { opening: 0, flowing: 0, frozen: 0, handback: 0, closing: 0, bypass: 0 };
   const since = '2026-01-01T00:00:00.000Z';
   const metrics = new Metrics({
     version: '1',
     figures: () => new Float64Array(COUNTERS_BYTES / 8),
     eventCounts: () => history.counts,
-    status: () =>
-      Promise.resolve({
-        version: '1',
-        uptime: 1,
-        tun: 't',
-        links: [{ name: 'wan0', role: 'wan', state: 'up', since, reason: '', evidence: [] }],
-        flows: { total: 0, ...phases },
-        classes: { normal: phases },
-        custodyBytes: 0,
-        counters: {},
-      }),
+    status: () => {
+      const links = [{ name: 'wan0', role: 'wan', state: 'up', since, reason: '', evidence: [] }] as const;
+      return Promise.resolve(sampleStatus({ links, classes: { normal: NO_FLOWS } }));
+    },
   });
   text = await metrics.text();
   for (const [, name = '', inside = ''] of text.matchAll(/^([a-z_]+)(?:\{(.*)\})? \S+$/gm)) {

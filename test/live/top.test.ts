@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { ControlServer, type ControlTarget } from '../../src/control/control.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
+import { sampleStatus } from '../control/samples.ts';
 
 const run = promisify(execFile);
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -36,7 +37,7 @@ class Target implements ControlTarget {
   status(): Promise<StatusJson> {
     const state = this.lost ? 'lost' : 'up';
     const reason = this.lost ? 'no carrier' : 'operational';
-    return Promise.resolve({
+    const status = sampleStatus({
       version: '9.9.9',
       uptime: 61,
       tun: 'tun9',
@@ -55,6 +56,7 @@ class Target implements ControlTarget {
       custodyBytes: 123_456,
       counters: { packets: 1 },
     });
+    return Promise.resolve(status);
   }
 
   flows(): Promise<FlowJson[]> {
