@@ -5,7 +5,7 @@
  */
 import { Argument, type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
-import { act, dhcpEvent, events, flows, status } from './cli/ask.ts';
+import { act, dhcpEvent, events, flows, reload, status } from './cli/ask.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
 import {
@@ -21,7 +21,7 @@ import { run } from './cli/run.ts';
 import { top } from './cli/top.ts';
 import { LEASE_EVENTS } from './control/lease-api.ts';
 import { packageVersion } from './control/version.ts';
-import { LOG_LEVELS } from './policy/policy.ts';
+import { FLOW_CLASSES, LOG_LEVELS } from './policy/policy.ts';
 
 const JSON_OPTION = ['--json', 'print JSON'] as const;
 
@@ -97,12 +97,17 @@ controlOption(selectorOptions(program.command('resume').description('release an 
 controlOption(program.command('abort').description('end connections now: RST to both ends'))
   .addOption(new Option('--flow <id>', 'one flow, as listed by flows').conflicts('host'))
   .addOption(new Option('--host <address>', 'all flows with this endpoint'))
+  .addOption(new Option('--class <class>', 'only flows of this class').choices(FLOW_CLASSES))
   .option(...JSON_OPTION)
   .action((flags, command: Command) => {
-    if (flags.flow === undefined && flags.host === undefined)
-      command.error('error: name what to end: --flow ID or --host IP');
+    if (flags.flow === undefined && flags.host === undefined && flags.class === undefined)
+      command.error('error: name what to end: --flow ID, --host IP or --class CLASS');
     return act('abort', flags);
   });
+
+controlOption(program.command('reload').description('read the configuration again, without touching connections'))
+  .option(...JSON_OPTION)
+  .action(reload);
 
 controlOption(program.command('dhcp-event').description('report a lease: what hooks of DHCP clients and servers call'))
   .addArgument(new Argument('<event>', 'what happened to the lease').choices(LEASE_EVENTS))

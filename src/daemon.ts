@@ -21,16 +21,15 @@ import { EventHistory, toEventJson } from './control/history.ts';
 import type { Log } from './control/log.ts';
 import { Metrics } from './control/metrics.ts';
 import { MetricsServer } from './control/metrics-server.ts';
-import { assertSocketFree } from './control/socket.ts';
+import { changed, settingsOf, unchangeable } from './control/reload.ts';
 import { packageVersion } from './control/version.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
 import type { GatewayConfig } from './policy/policy.ts';
-import { isInstalled, missingProgram } from './steering/command.ts';
-import { assertCapable, assertTunDevice, findInterfaces } from './steering/machine.ts';
+import { linkFollower } from './steering/link-follower.ts';
+import { findInterfaces } from './steering/machine.ts';
+import { preflight } from './steering/preflight.ts';
 import { Steering } from './steering/steering.ts';
-import { obstacles } from './steering/surroundings.ts';
-import { readSysctl } from './steering/sysctl.ts';
 
 /** Pauses before a failed datapath is started again; the last one repeats. */
 const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
@@ -52,6 +51,8 @@ export interface DaemonOptions {
   readonly config: GatewayConfig;
   /** Path of the control socket. */
   readonly control: string;
+  /** Reads the configuration again, flags applied; absent: there is no file. @throws TcpfreezeError what is wrong with it */
+  readonly readAgain?: () => GatewayConfig;
   /** False: the TUN device comes up without traffic, and whoever started the gateway steers. */
   readonly steering: boolean;
 }
@@ -75,6 +76,8 @@ export class Daemon implements ControlTarget {
   readonly failed: Promise<TcpfreezeError>;
 
   readonly #options: DaemonOptions;
+  /** In effect now; another after a reload. */
+  #config: GatewayConfig;
   readonly #log: Log;
   readonly #startedAt = Date.now();
   #running: Running | undefined;
@@ -88,6 +91,7 @@ export class Daemon implements ControlTarget {
 
   private constructor(options: DaemonOptions, log: Log) {
     this.#options = options;
+    this.#config = options.config;
     this.#log = log;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
@@ -99,7 +103,7 @@ export class Daemon implements ControlTarget {
    * @throws TcpfreezeError with everything undone that had been done
    */
   static async start(options: DaemonOptions, log: Log): Promise<Daemon> {
-    await check(options, log);
+    await preflight(options, log);
     const daemon = new Daemon(options, log);
     try {
       daemon.#running = await daemon.#begin();
@@ -138,8 +142,7 @@ export class Daemon implements ControlTarget {
   }
 
   async #begin(): Promise<Running> {
-    const { config } = this.#options;
-    if (config.policy.length > 0) this.#log.warn({}, 'policy rules are checked, but not applied by this version');
+    const config = this.#config;
     const { present, absent, others } = await findInterfaces(config.links.map((link) => link.name));
     for (const name of absent) {
       this.#log.warn({ link: name }, `there is no interface ${name} yet, it is waited for; ${others}`);
@@ -152,6 +155,9 @@ export class Daemon implements ControlTarget {
         maxFlows: config.limits.maxFlows,
         custodyBytesPerFlow: config.limits.custodyBytesPerFlow,
         custodyBytesTotal: config.limits.custodyBytes,
+        policy: config.policy,
+        flowsPerHost: config.limits.flowsPerHost,
+        parkedSyns: config.limits.parkedSyns,
         freezing: true,
         hashKey: [words[0]!, words[1]!],
         seed: words[2]!,
@@ -184,7 +190,7 @@ export class Daemon implements ControlTarget {
   }
 
   #steer(tun: string, mtu: number): Promise<Steering> {
-    const { links, steering } = this.#options.config;
+    const { links, steering } = this.#config;
     return Steering.setUp(
       { ...steering, tun, mtu, links },
       { info: (message) => this.#log.info({}, message), warn: (message) => this.#log.warn({}, message) },
@@ -312,7 +318,10 @@ export class Daemon implements ControlTarget {
 
   async status(): Promise<StatusJson> {
     const { datapath, since } = this.#current();
-    const { links, flows, classes, custodyBytes } = accepted(await datapath.command({ kind: 'status' }), 'status');
+    const { links, flows, classes, custodyBytes, resources } = accepted(
+      await datapath.command({ kind: 'status' }),
+      'status',
+    );
     return {
       version: packageVersion(),
       uptime: (Date.now() - this.#startedAt) / 1_000,
@@ -322,9 +331,37 @@ export class Daemon implements ControlTarget {
       flows,
       classes,
       custodyBytes,
+      resources,
       counters: datapath.counters(),
       degraded: datapath.degraded,
     };
+  }
+
+  /**
+   * Another configuration takes effect as far as it can while connections run; a broken one changes nothing.
+   * @throws TcpfreezeError what is wrong with it, or NO_CONFIG
+   */
+  async reload(): Promise<DoneJson> {
+    const { readAgain } = this.#options;
+    if (readAgain === undefined) {
+      throw new TcpfreezeError('NO_CONFIG', 'the gateway runs without a configuration file', 'start it with --config');
+    }
+    let config: GatewayConfig;
+    try {
+      config = readAgain();
+    } catch (error) {
+      this.#say('reload-refused', `the old configuration stays: ${(error as Error).message}`);
+      throw error;
+    }
+    const waiting = unchangeable(this.#config, config);
+    this.#config = changed(this.#config, config);
+    this.#log.level = config.log.level;
+    const { flows, message } = accepted(
+      await this.#current().datapath.command({ kind: 'configure', settings: settingsOf(config) }),
+      'done',
+    );
+    const rest = waiting.length === 0 ? '' : `; at the next start: ${waiting.join(', ')}`;
+    return { flows, message: `${message}${rest}` };
   }
 
   async flows(frozenOnly: boolean): Promise<FlowJson[]> {
@@ -337,47 +374,4 @@ export class Daemon implements ControlTarget {
     const { flows, message } = accepted(await this.#current().datapath.command(toCommand(action, body)), 'done');
     return { flows, message };
   }
-}
-
-/**
- * Everything that can be known before anything is changed.
- * @throws TcpfreezeError the first thing that is wrong
- */
-async function check(options: DaemonOptions, log: Log): Promise<void> {
-  const { config, control } = options;
-  assertCapable();
-  assertTunDevice();
-  if (!(await isInstalled('ip'))) throw missingProgram('ip');
-  if (options.steering && config.steering.connectionTracking === 'auto' && !(await isInstalled('nft'))) {
-    if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
-  }
-  await findInterfaces(config.links.map((link) => link.name));
-  await assertSocketFree(control);
-  if (options.steering) await checkSurroundings(config, log);
-}
-
-/** What stands in the way is said; a firewall that would drop everything is a reason not to start. */
-async function checkSurroundings(config: GatewayConfig, log: Log): Promise<void> {
-  for (const { check: what, state, found, remedy } of await obstacles(config)) {
-    if (state === 'fail' && what === 'firewall' && config.steering.firewall === 'check') {
-      throw new TcpfreezeError('FIREWALL_CLOSED', found, `${remedy} (or set steering.firewall: ignore)`);
-    }
-    log.warn({ check: what, remedy }, found);
-  }
-}
-
-/**
- * Tells the steering which links are lost: the engine's verdict, so that a link whose last address went counts, too
- * (masquerade forgets its connections then as well).
- * @returns what takes the engine's events
- */
-function linkFollower(steering: Steering, log: Log): (event: EngineEvent) => void {
-  // One after another: the order of loss and return must not be turned round.
-  let queue: Promise<void> = Promise.resolve();
-  return ({ name, link }) => {
-    if (link === undefined || (name !== 'link-lost' && name !== 'link-restored')) return;
-    queue = queue
-      .then(() => (name === 'link-lost' ? steering.onLinkLost(link) : steering.onLinkRestored(link)))
-      .catch((error: unknown) => log.warn({ err: error }, 'resets could not be suppressed'));
-  };
 }

@@ -47,6 +47,15 @@ export const COUNTER_NAMES = [
   'readErrors',
   'writeErrors',
   'writeDropped',
+  'flowsGivenUp',
+  'nearTimeouts',
+  'nearResets',
+  'trickles',
+  'trickledBytes',
+  'synsParked',
+  'synsRefused',
+  'hostFlowsRefused',
+  'recuts',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -113,6 +113,7 @@ const WORDS: Readonly<Record<NoteName, Teller>> = {
   'custody-ack': ({ custodyBytes, window }) => `custody ACK: ${bytes(custodyBytes)} held, window ${window}`,
   'probe-answer': (deed) => `answer to a probe: ${heldText(deed)}`,
   refresh: (deed) => `refresh, so that nobody gives up: ${heldText(deed)}`,
+  trickle: ({ window }) => `trickle: window ${window}, below one segment, against a user timeout`,
   drain: () => 'zero-window ACK: both ends drain ahead of a planned freeze',
   'window-update': ({ window }) => `window update: handed back, window ${window}`,
   'ack-clock': ({ custodyBytes, window }) =>

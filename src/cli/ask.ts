@@ -51,3 +51,8 @@ export async function act(action: Action, flags: AskFlags & ActionJson): Promise
   const answer = await client(flags).act(action, body);
   print(flags.json === true ? JSON.stringify(answer) : answer.message);
 }
+
+export async function reload(flags: AskFlags): Promise<void> {
+  const answer = await client(flags).reload();
+  print(flags.json === true ? JSON.stringify(answer) : answer.message);
+}

@@ -27,14 +27,23 @@ export async function run(flags: RunFlags): Promise<void> {
     return;
   }
   const log = createLog(config.log.level, config.log.format);
+  let hungUp = (): void => {};
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.on('SIGTERM', resolve);
     process.on('SIGINT', resolve);
-    // The terminal went away; a gateway under a service manager gets SIGTERM instead.
-    process.on('SIGHUP', resolve);
+    // Without a file there is nothing to read again, and the terminal went away.
+    if (flags.config === undefined) process.on('SIGHUP', resolve);
+    else process.on('SIGHUP', () => hungUp());
   });
+  const { config: path } = flags;
+  const readAgain = path === undefined ? {} : { readAgain: () => withFlags(readConfig(path).config, flags) };
   // A signal during the start waits until the start is over, and everything is there to be undone.
-  const daemon = await Daemon.start({ config, control: controlPath(config.control), steering: flags.steering }, log);
+  const { steering } = flags;
+  const daemon = await Daemon.start({ config, control: controlPath(config.control), steering, ...readAgain }, log);
+  hungUp = () => {
+    // What is wrong with the file is told as an event.
+    daemon.reload().catch(() => {});
+  };
   const end = await Promise.race([signalled, daemon.failed]);
   if (typeof end === 'string') log.info({ signal: end }, 'stopping');
   await daemon.stop();

@@ -6,7 +6,7 @@ import { agoText, bytesText, durationText, table } from './table.ts';
 
 /** @param now wall-clock milliseconds */
 export function statusText(status: StatusJson, now: number): string {
-  const { flows, links, counters } = status;
+  const { flows, links, counters, resources } = status;
   const linkRows = links.map((link) => [
     link.name,
     link.role,
@@ -23,7 +23,8 @@ export function statusText(status: StatusJson, now: number): string {
     table([['LINK', 'ROLE', 'STATE', 'FOR', 'REASON', 'EVIDENCE'], ...linkRows]),
     '',
     `flows    ${flows.total} (${phases.map(([name, count]) => `${name} ${count}`).join(', ')})`,
-    `custody  ${bytesText(status.custodyBytes)}`,
+    `custody  ${bytesText(status.custodyBytes)} of ${bytesText(resources.maxCustodyBytes)}`,
+    `hosts    ${resources.hosts} (most flows of one ${resources.busiestHostFlows} of ${resources.flowsPerHost}), parked SYNs ${resources.parkedSyns} of ${resources.maxParkedSyns}`,
     ...status.degraded.map((line) => `without  ${line}`),
     '',
     table([['COUNTER', 'VALUE'], ...counted.map(([name, value]) => [name, String(value)])], [1]),
@@ -32,7 +33,18 @@ export function statusText(status: StatusJson, now: number): string {
 
 /** @param now wall-clock milliseconds */
 export function flowsText(flows: readonly FlowJson[], now: number): string {
-  const header = ['ID', 'ORIGINATOR', 'RESPONDER', 'PHASE', 'NEAR', 'FROZEN FOR', 'CUSTODY', 'CLASS', 'BYPASSED FOR'];
+  const header = [
+    'ID',
+    'ORIGINATOR',
+    'RESPONDER',
+    'PHASE',
+    'NEAR',
+    'FROZEN FOR',
+    'CUSTODY',
+    'CLASS',
+    'LIMIT',
+    'BYPASSED FOR',
+  ];
   const rows = flows.map((flow) => [
     flow.id,
     flow.originator,
@@ -42,6 +54,7 @@ export function flowsText(flows: readonly FlowJson[], now: number): string {
     flow.frozenSince === null ? '-' : agoText(flow.frozenSince, now),
     bytesText(flow.custodyBytes),
     flow.class,
+    flow.limit === null ? '-' : `${durationText(flow.limit)} (${flow.limitBy})`,
     flow.bypassReason ?? '-',
   ]);
   return table([header, ...rows], [6]);

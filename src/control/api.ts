@@ -11,8 +11,10 @@ import type {
   LinkSnapshot,
   PhaseCounts,
   Reply,
+  ResourceSnapshot,
   Selector,
 } from '../engine/commands.ts';
+import { FLOW_CLASSES } from '../policy/policy.ts';
 import { toLeaseEvent } from './lease-api.ts';
 
 export interface LinkJson {
@@ -34,13 +36,17 @@ export interface StatusJson {
   readonly flows: FlowCounts;
   readonly classes: Readonly<Record<string, PhaseCounts>>;
   readonly custodyBytes: number;
+  readonly resources: ResourceSnapshot;
   readonly counters: Readonly<Record<string, number>>;
   /** What the gateway does without on this machine, and what mends it; one line each. */
   readonly degraded: readonly string[];
 }
 
-export interface FlowJson extends Omit<FlowSnapshot, 'frozenSince'> {
+export interface FlowJson extends Omit<FlowSnapshot, 'frozenSince' | 'limit' | 'deadline'> {
   readonly frozenSince: string | null;
+  /** Seconds. */
+  readonly limit: number | null;
+  readonly deadline: string | null;
 }
 
 export interface DoneJson {
@@ -58,6 +64,8 @@ export interface ActionJson {
   readonly host?: string;
   readonly prefix?: string;
   readonly flow?: string;
+  /** Abort only: connections of this class. */
+  readonly class?: string;
   readonly lead?: number;
   readonly for?: number;
 }
@@ -74,6 +82,7 @@ export function toLinkJson(link: LinkSnapshot, toDate: ToDate): LinkJson {
 
 export function toFlowJson(flow: FlowSnapshot, toDate: ToDate): FlowJson {
   const { id, family, originator, responder, phase, near, frozenSince, custodyBytes, bypassReason } = flow;
+  const { priority, rule, limit, limitBy, deadline, trickling } = flow;
   return {
     id,
     family,
@@ -84,6 +93,12 @@ export function toFlowJson(flow: FlowSnapshot, toDate: ToDate): FlowJson {
     frozenSince: frozenSince === null ? null : toDate(frozenSince).toISOString(),
     custodyBytes,
     class: flow.class,
+    priority,
+    rule,
+    limit: limit === null ? null : limit / MICROS_PER_SECOND,
+    limitBy,
+    deadline: deadline === null ? null : toDate(deadline).toISOString(),
+    trickling,
     bypassReason,
   };
 }
@@ -93,6 +108,14 @@ export function toErrorJson(error: TcpfreezeError): ErrorJson {
 }
 
 const SELECTORS = ['link', 'host', 'prefix', 'flow'] as const;
+
+/** What an action may say besides its selector. */
+const MORE_FIELDS: Readonly<Record<Action, readonly string[]>> = {
+  freeze: ['lead', 'for'],
+  resume: [],
+  abort: ['class'],
+  'dhcp-event': [],
+};
 
 /** Lead and hold times beyond this are typing errors. */
 const LONGEST_SECONDS = 30 * 86_400;
@@ -107,14 +130,18 @@ export function toCommand(action: Action, body: unknown): Command {
     throw badRequest('the body must be a JSON object');
   const fields = body as Record<string, unknown>;
   if (action === 'dhcp-event') return { kind: 'dhcp', event: toLeaseEvent(fields) };
-  const known: readonly string[] = action === 'freeze' ? [...SELECTORS, 'lead', 'for'] : SELECTORS;
+  const known: readonly string[] = [...SELECTORS, ...MORE_FIELDS[action]];
   const unknown = Object.keys(fields).find((name) => !known.includes(name));
   if (unknown !== undefined) throw badRequest(`${action} has no ${unknown}; it has ${known.join(', ')}`);
   const selector = toSelector(fields);
   if (action === 'resume') return { kind: 'resume', selector };
   if (action === 'abort') {
-    if (selector.kind !== 'flow' && selector.kind !== 'host') throw badRequest('abort needs a flow or a host');
-    return { kind: 'abort', selector };
+    const className = fields.class;
+    if (className !== undefined && !FLOW_CLASSES.some((name) => name === className))
+      throw badRequest(`class must be one of ${FLOW_CLASSES.join(', ')}`);
+    if (selector.kind !== 'flow' && selector.kind !== 'host' && !(selector.kind === 'all' && className !== undefined))
+      throw badRequest('abort needs a flow or a host, or a class');
+    return { kind: 'abort', selector, ...(className === undefined ? {} : { className: className as string }) };
   }
   return {
     kind: 'freeze',

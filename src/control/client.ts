@@ -36,6 +36,10 @@ export class ControlClient {
     return (await this.#json('POST', `/${action}`, body)) as DoneJson;
   }
 
+  async reload(): Promise<DoneJson> {
+    return (await this.#json('POST', '/reload')) as DoneJson;
+  }
+
   /** Events so far, and with `follow` those to come until the gateway ends or the caller stops iterating. */
   async *events(follow: boolean): AsyncGenerator<EventJson> {
     const response = await this.#open('GET', follow ? '/events?follow=1' : '/events');

@@ -3,8 +3,9 @@
  *
  *     GET  /metrics             Prometheus text
  *     GET  /status              GET  /flows[?frozen=1]          GET  /events[?follow=1]   (one JSON document per line)
- *     POST /freeze  /resume  /abort       body: {link | host | prefix | flow, lead?, for?}, durations in seconds
+ *     POST /freeze  /resume  /abort       body: {link | host | prefix | flow, lead?, for?, class?}, durations in seconds
  *     POST /dhcp-event                     body: {event, interface, ...} as in lease-api.ts
+ *     POST /reload
  *
  * Errors are `{error: {code, message, remedy}}`: 400 the request is wrong, 404 and 405 no such thing, 409 the engine
  * refused, 503 the datapath is being restarted.
@@ -27,6 +28,8 @@ export interface ControlTarget {
   status(): Promise<StatusJson>;
   flows(frozenOnly: boolean): Promise<FlowJson[]>;
   act(action: Action, body: unknown): Promise<DoneJson>;
+  /** Reads the configuration again. */
+  reload(): Promise<DoneJson>;
   readonly history: EventHistory;
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
 }
@@ -111,6 +114,10 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/resume': action('resume'),
   '/abort': action('abort'),
   '/dhcp-event': action('dhcp-event'),
+  '/reload': {
+    method: 'POST',
+    serve: async (target, _url, _request, response) => respond(response, 200, await target.reload()),
+  },
 };
 
 function action(kind: Action): Route {

@@ -10,6 +10,8 @@ export interface Log {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
+  /** Least level that is written; may change. */
+  level: string;
 }
 
 /** @param format `auto` is text on a terminal and JSON elsewhere */

@@ -5,15 +5,18 @@ import { COUNTER } from '../base/counters.ts';
 import { type LossCause, lossCause } from '../base/figures.ts';
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type BypassReason, type Flow, KEY_WORDS } from '../flow/flow.ts';
+import type { Host, HostTable } from '../flow/hosts.ts';
 import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { track } from '../flow/tracker.ts';
+import type { Frozen } from '../freeze/frozen.ts';
 import type { LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 import type { Chronicle } from './chronicle.ts';
 import { answeredSyn, rememberSyn } from './reopen.ts';
+import type { Rulebook } from './rulebook.ts';
 
 /** Idle times after which a flow is forgotten; the values of Linux connection tracking (nf_conntrack_proto_tcp.c). */
 const OPENING_TIMEOUT: Micros = seconds(120);
@@ -36,34 +39,47 @@ export function bypassReasonOf(packet: Packet): BypassReason | null {
   return null;
 }
 
+export interface AdmissionParts {
+  readonly table: FlowTable;
+  readonly monitor: LinkMonitor;
+  readonly scopes: ScopeList;
+  readonly rulebook: Rulebook;
+  readonly hosts: HostTable;
+  readonly counters: Float64Array;
+  readonly vnetLength: 0 | 10;
+  readonly flowsPerHost: number | null;
+  readonly chronicle: Chronicle;
+  /** Releases what hangs on a flow that is about to be forgotten. */
+  onForget(flow: Flow): void;
+}
+
 export class Admission {
   readonly #table: FlowTable;
   readonly #monitor: LinkMonitor;
   readonly #scopes: ScopeList;
   readonly #counters: Float64Array;
   readonly #vnetLength: 0 | 10;
+  readonly #rulebook: Rulebook;
+  readonly #hosts: HostTable;
+  /** Most flows of one host; null: as many as are free. */
+  flowsPerHost: number | null;
   /** Releases what hangs on a flow that is about to be forgotten. */
   readonly #onForget: (flow: Flow) => void;
   readonly #chronicle: Chronicle;
   /** When `onTimeout` has entries to look at. */
   sweepAt: Micros = NEVER;
 
-  constructor(
-    table: FlowTable,
-    monitor: LinkMonitor,
-    scopes: ScopeList,
-    counters: Float64Array,
-    vnetLength: 0 | 10,
-    onForget: (flow: Flow) => void,
-    chronicle: Chronicle,
-  ) {
-    this.#table = table;
-    this.#monitor = monitor;
-    this.#scopes = scopes;
-    this.#counters = counters;
-    this.#vnetLength = vnetLength;
-    this.#onForget = onForget;
-    this.#chronicle = chronicle;
+  constructor(parts: AdmissionParts) {
+    this.#table = parts.table;
+    this.#monitor = parts.monitor;
+    this.#scopes = parts.scopes;
+    this.#counters = parts.counters;
+    this.#vnetLength = parts.vnetLength;
+    this.#rulebook = parts.rulebook;
+    this.#hosts = parts.hosts;
+    this.flowsPerHost = parts.flowsPerHost;
+    this.#onForget = parts.onForget;
+    this.#chronicle = parts.chronicle;
   }
 
   /**
@@ -77,7 +93,7 @@ export class Admission {
     if (!opens && (flags & ACK) === 0) return null;
     let flow = this.#table.create(packet, now);
     if (flow === null) {
-      this.#makeRoom(now);
+      this.#makeRoom(null, null, now);
       flow = this.#table.create(packet, now);
       if (flow === null) {
         this.#counters[COUNTER.flowsRefused]! += 1;
@@ -85,9 +101,21 @@ export class Admission {
         return null;
       }
     }
+    this.#settlePorts(flow);
+    if (!this.#charge(flow, now)) {
+      this.#counters[COUNTER.flowsRefused]! += 1;
+      this.#counters[COUNTER.hostFlowsRefused]! += 1;
+      this.#chronicle.refused(now);
+      this.#table.remove(flow);
+      return null;
+    }
+    this.#rulebook.assign(flow, this.#table.keys);
     this.#counters[COUNTER.flowsCreated]! += 1;
     if (this.sweepAt === NEVER) this.sweepAt = now + SWEEP_INTERVAL;
-    this.#settlePorts(flow);
+    if (!flow.terms.freeze) {
+      this.bypass(flow, 'policy', now);
+      return flow;
+    }
     if (!opens) {
       // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name.
       flow.adopted = (flags & SYN) === 0;
@@ -104,12 +132,13 @@ export class Admission {
    */
   onSynOfKnown(flow: Flow, packet: Packet, now: Micros): Flow | null {
     const isBare = (packet.flags & ACK) === 0;
-    if ((flow.phase === CLOSING && flow.frozen === null) || (flow.phase === BYPASS && isBare)) {
+    const isOver = flow.phase === CLOSING && flow.frozen === null;
+    const syn = isOver || flow.phase === FLOWING ? answeredSyn(flow, packet, this.#vnetLength) : null;
+    if ((isOver && syn === null) || (flow.phase === BYPASS && isBare)) {
       this.forget(flow);
       return null;
     }
-    if (flow.phase !== FLOWING || flow.lostMask !== 0) return flow;
-    const syn = answeredSyn(flow, packet, this.#vnetLength);
+    if (!isOver && (flow.phase !== FLOWING || flow.lostMask !== 0)) return flow;
     if (syn === null) {
       rememberSyn(flow, packet);
       return flow;
@@ -137,6 +166,30 @@ export class Admission {
     const { keys } = this.#table;
     flow.halves[0].port = this.#monitor.routes.lookup(flow.family, keys, at);
     flow.halves[1].port = this.#monitor.routes.lookup(flow.family, keys, at + 4);
+  }
+
+  /**
+   * Charges the flow to its host: the LAN one, or who opens the connection where that says nothing.
+   * @returns false when the host has its share already, and nothing of its own can make room
+   */
+  #charge(flow: Flow, now: Micros): boolean {
+    const [originator, responder] = flow.halves;
+    const { links } = this.#monitor;
+    flow.hostHalf = links[originator.port]?.role !== 'lan' && links[responder.port]?.role === 'lan' ? 1 : 0;
+    const at = flow.index * KEY_WORDS + 4 * flow.hostHalf;
+    const host = this.#hosts.enter(flow.family, this.#table.keys, at);
+    flow.host = host;
+    if (host.flows <= this.flowsAllowed) return true;
+    this.#makeRoom(host, flow, now);
+    if (host.flows <= this.flowsAllowed) return true;
+    this.#hosts.leave(host, flow.family, this.#table.keys, at);
+    flow.host = null;
+    return false;
+  }
+
+  /** Flows that one host may have now. */
+  get flowsAllowed(): number {
+    return this.flowsPerHost ?? Math.max(1, this.#table.capacity - this.#table.size);
   }
 
   /** Bits of the endpoints that are beyond a loss: 1 originator, 2 responder. */
@@ -178,6 +231,9 @@ export class Admission {
 
   forget(flow: Flow): void {
     this.#onForget(flow);
+    const at = flow.index * KEY_WORDS + 4 * flow.hostHalf;
+    if (flow.host !== null) this.#hosts.leave(flow.host, flow.family, this.#table.keys, at);
+    flow.host = null;
     this.#table.remove(flow);
   }
 
@@ -194,8 +250,8 @@ export class Admission {
   }
 
   #isExpired(flow: Flow, now: Micros): boolean {
-    if (flow.frozen !== null) return false;
     const idle = now - flow.lastSeenAt;
+    if (flow.phase !== OPENING && flow.frozen !== null) return false;
     if (flow.phase === OPENING) return idle > OPENING_TIMEOUT;
     if (flow.phase === CLOSING) return idle > CLOSING_TIMEOUT;
     // Its reason is in every segment (MD5, AO, DSS), so forgetting it costs nothing.
@@ -203,17 +259,23 @@ export class Admission {
     return idle > FLOWING_TIMEOUT;
   }
 
-  /** The table is full: half-open and closing flows give way, bypassed ones too; established ones never. */
-  #makeRoom(now: Micros): void {
-    let done = false;
+  /**
+   * The table is full, or a host (then only its own flows are looked at): closing flows give way, bypassed ones, those that have
+   * been given up, and half-open ones, old ones first; established ones never, so that a flood of SYNs costs nobody else anything.
+   */
+  #makeRoom(host: Host | null, except: Flow | null, now: Micros): void {
+    let found: Flow | null = null;
+    let isLast = false;
     this.#table.sweep(EVICT_STEPS, (flow) => {
-      if (done || flow.frozen !== null) return;
-      const idle = now - flow.lastSeenAt;
-      if (flow.phase === CLOSING || flow.phase === BYPASS || (flow.phase === OPENING && idle > OPENING_EVICT_AGE)) {
-        this.#counters[COUNTER.flowsExpired]! += 1;
-        this.forget(flow);
-        done = true;
-      }
+      if (isLast || (host !== null && flow.host !== host) || flow === except) return;
+      const isOver = flow.phase === CLOSING || flow.phase === BYPASS || (flow.frozen as Frozen | null)?.ended === true;
+      const isHalfOpen = flow.phase === OPENING;
+      if (!isOver && !isHalfOpen) return;
+      isLast = isOver || now - flow.lastSeenAt > OPENING_EVICT_AGE;
+      if (found === null || isLast) found = flow;
     });
+    if (found === null) return;
+    this.#counters[COUNTER.flowsExpired]! += 1;
+    this.forget(found);
   }
 }

@@ -2,8 +2,8 @@
  * Assembly: makes the parts of an engine and ties them together. The ties are here alone; each part knows only what it is given.
  */
 import { Prng } from '../base/prng.ts';
-import type { Micros } from '../base/time.ts';
-import type { Flow } from '../flow/flow.ts';
+import { type Micros, NEVER } from '../base/time.ts';
+import { HostTable } from '../flow/hosts.ts';
 import { Note } from '../flow/note.ts';
 import { FlowTable } from '../flow/table.ts';
 import { Arena } from '../freeze/arena.ts';
@@ -15,18 +15,24 @@ import { Handback } from '../freeze/handback.ts';
 import { Holder } from '../freeze/hold.ts';
 import { Outbox } from '../freeze/outbox.ts';
 import { Pacer } from '../freeze/pacer.ts';
+import { Parking } from '../freeze/parking.ts';
 import { Synthesizer } from '../freeze/synthesis.ts';
+import { Suspects } from '../freeze/trickle.ts';
 import { Waker } from '../freeze/wakeup.ts';
 import { LinkMonitor } from '../link/monitor.ts';
 import { ScopeList } from '../link/scope.ts';
+import { DEFAULT_LIMITS } from '../policy/policy.ts';
 import { KIND_TCP, Packet } from '../wire/packet.ts';
 import { verifyChecksums } from '../wire/rewrite.ts';
 import { Admission } from './admission.ts';
 import { Chronicle } from './chronicle.ts';
 import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
 import { Detection } from './detection.ts';
+import { Ending } from './ending.ts';
 import { EventQueue } from './event-queue.ts';
+import { limitOf } from './limit.ts';
 import { Operator } from './operator.ts';
+import { Rulebook } from './rulebook.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
 import { Watch } from './watch.ts';
@@ -75,6 +81,10 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   const chronicle = new Chronicle(counters, events);
   const pacers = Array.from({ length: config.ports.length + 1 }, () => new Pacer());
   const synthesizer = new Synthesizer(table, outbox, counters, new Prng(config.seed), vnetLength);
+  for (const [port, { maxOutage }] of config.ports.entries()) monitor.links[port]!.maxOutage = maxOutage ?? NEVER;
+  const rulebook = new Rulebook(monitor, config.policy ?? []);
+  const hosts = new HostTable();
+  const suspects = new Suspects();
   const context: FreezeContext = {
     table,
     arena,
@@ -86,6 +96,11 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     mtuOf: (port) => monitor.links[port]?.mtu ?? 1500,
     isReachable: (flow, half) => monitor.links[flow.halves[half].port]?.canCarry ?? true,
     isSound: (offset, length) => check.parse(offset, length, vnetLength) === KIND_TCP && verifyChecksums(check),
+    suspects,
+    parking: new Parking(config.parkedSyns ?? DEFAULT_LIMITS.parkedSyns),
+    limitOf: (flow) => limitOf(flow, flow.near, suspects.limitOf(flow, flow.near, table), monitor),
+    relieve: (flow, bytes, at) => ending.relieve(flow, bytes, at),
+    giveUp: (flow, why, at) => ending.giveUp(flow, why, at),
     reschedule: (flow) => timers.set(flow, freezer.deadlineOf(flow)),
     report: (name, flow, message, figures, at) => chronicle.report(name, flow, message, figures, at),
   };
@@ -94,17 +109,28 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   const handback = new Handback(context);
   const holder = new Holder(context);
   const freezer = new Freezer(context, waker, (flow) => handback.begin(flow, present.now));
-  const onForget = (flow: Flow): void => {
-    settler.endHandback(flow, present.now);
-    freezer.release(flow);
-  };
-  const admission = new Admission(table, monitor, scopes, counters, vnetLength, onForget, chronicle);
+  const admission = new Admission({
+    table,
+    monitor,
+    scopes,
+    rulebook,
+    hosts,
+    counters,
+    vnetLength,
+    flowsPerHost: config.flowsPerHost ?? null,
+    chronicle,
+    onForget: (flow) => {
+      settler.endHandback(flow, present.now);
+      freezer.release(flow);
+    },
+  });
   const settler = new Settler({
     table,
     admission,
     freezer,
     handback,
     drainer,
+    rulebook,
     counters,
     events,
     chronicle,
@@ -113,23 +139,35 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   });
   const watch = new Watch(context, monitor, scopes, events, settler, config.ports);
   const detection = new Detection(monitor, watch, settler);
+  const ending = new Ending({
+    table,
+    synthesizer,
+    freezer,
+    chronicle,
+    counters,
+    onEnded: (flow, now) => settler.endHandback(flow, now),
+    reschedule: context.reschedule,
+  });
   const operator = new Operator({
     table,
     monitor,
     scopes,
     budget: context.budget,
-    synthesizer,
-    freezer,
+    parking: context.parking,
+    suspects,
+    hosts,
+    rulebook,
+    admission,
+    ending,
+    arenaBytes: memory.arena.byteLength,
     drainer,
     watch,
     detection,
     events,
     chronicle,
-    counters,
     isSettling: () => settler.isPending,
     onLinkVerdict: (link, now) => settler.onVerdict(link, now),
     onScopesChanged: (now) => settler.settleAll(now),
-    onEnded: (flow, now) => settler.endHandback(flow, now),
   });
   return {
     counters,

@@ -5,6 +5,7 @@
 import type { EventName } from '../base/event-table.ts';
 import type { Micros } from '../base/time.ts';
 import type { DhcpEvent } from '../link/events.ts';
+import type { Settings } from './configure.ts';
 
 /** What a freeze, resume or abort applies to. */
 export type Selector =
@@ -20,7 +21,14 @@ export type Command =
   /** Release an earlier freeze command; what other evidence says then decides. */
   | { readonly kind: 'resume'; readonly selector: Selector }
   /** End the selected flows now: RST to both ends. */
-  | { readonly kind: 'abort'; readonly selector: Selector }
+  | {
+      readonly kind: 'abort';
+      readonly selector: Selector;
+      /** Only connections of this class. */
+      readonly className?: string;
+    }
+  /** Other settings apply from now on. */
+  | { readonly kind: 'configure'; readonly settings: Settings }
   /** What a hook of a DHCP client or server says about a lease. */
   | { readonly kind: 'dhcp'; readonly event: DhcpEvent }
   | { readonly kind: 'status' }
@@ -49,6 +57,26 @@ export interface FlowCounts extends PhaseCounts {
   readonly total: number;
 }
 
+/** What is taken of what there is. */
+export interface ResourceSnapshot {
+  readonly flows: number;
+  readonly maxFlows: number;
+  /** Hosts that have flows, most flows of one, and how many one may have. */
+  readonly hosts: number;
+  readonly busiestHostFlows: number;
+  readonly flowsPerHost: number;
+  readonly custodyBytes: number;
+  readonly maxCustodyBytes: number;
+  readonly maxCustodyBytesPerFlow: number;
+  readonly parkedSyns: number;
+  readonly maxParkedSyns: number;
+  /** Flows without a complete handshake. */
+  readonly halfOpen: number;
+  /** Hosts whose connections died while frozen. */
+  readonly suspects: number;
+  readonly arenaBytes: number;
+}
+
 export interface FlowSnapshot {
   readonly id: string;
   readonly family: 4 | 6;
@@ -61,6 +89,16 @@ export interface FlowSnapshot {
   readonly frozenSince: Micros | null;
   readonly custodyBytes: number;
   readonly class: string;
+  readonly priority: string;
+  /** Position of its rule in the configuration, from 0; null: none matched. */
+  readonly rule: number | null;
+  /** How long it may stay frozen (micros), and who says so; null: no limit. */
+  readonly limit: Micros | null;
+  readonly limitBy: 'rule' | 'link' | 'originator' | 'responder' | null;
+  /** When a frozen flow will be given up; null: never, or not frozen. */
+  readonly deadline: Micros | null;
+  /** Whether its sender is kept alive by a trickle. */
+  readonly trickling: boolean;
   readonly bypassReason: string | null;
 }
 
@@ -74,6 +112,7 @@ export type Reply =
       /** Flows by class and phase. */
       readonly classes: Readonly<Record<string, PhaseCounts>>;
       readonly custodyBytes: number;
+      readonly resources: ResourceSnapshot;
     }
   | { readonly kind: 'flows'; readonly flows: readonly FlowSnapshot[] };
 

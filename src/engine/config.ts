@@ -1,4 +1,6 @@
 /** What the shell decides before an engine exists. */
+import type { Micros } from '../base/time.ts';
+import type { PolicyRule } from '../policy/policy.ts';
 
 /** Largest thing one read can deliver: virtio-net header and a 64 KiB datagram. The shell offers that much room. */
 export const READ_MAX = 12 + 65_535;
@@ -11,6 +13,8 @@ export interface PortConfig {
   readonly silence?: boolean;
   /** The interface does not exist yet: it counts as lost until it appears. */
   readonly absent?: boolean;
+  /** Connections that wait for this link longer are given up; absent or null: no limit. */
+  readonly maxOutage?: Micros | null;
 }
 
 export interface EngineConfig {
@@ -22,6 +26,12 @@ export interface EngineConfig {
   readonly maxFlows: number;
   readonly custodyBytesPerFlow: number;
   readonly custodyBytesTotal: number;
+  /** Rules; default none, so that every flow gets the default terms. */
+  readonly policy?: readonly PolicyRule[];
+  /** Flows of one LAN host; null or absent: half of what is free. */
+  readonly flowsPerHost?: number | null;
+  /** SYNs that may wait for a lost link; default 1024. */
+  readonly parkedSyns?: number;
   /** Refuse all freezing: the engine then is a wire (invariant 3). */
   readonly freezing: boolean;
   /** Key of the flow table's hash: two random 32-bit words from the shell. */

@@ -2,23 +2,27 @@
  * Operator: carries out what a person, a script or a hook asks of the engine, and what the kernel reports of links.
  */
 import { MICROS_PER_SECOND, type Micros, NEVER } from '../base/time.ts';
-import type { Flow } from '../flow/flow.ts';
+import type { HostTable } from '../flow/hosts.ts';
 import { FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { CustodyBudget } from '../freeze/custody.ts';
 import type { Drainer } from '../freeze/drain.ts';
-import type { Freezer } from '../freeze/freeze.ts';
-import type { Synthesizer } from '../freeze/synthesis.ts';
+import type { Parking } from '../freeze/parking.ts';
+import type { Suspects } from '../freeze/trickle.ts';
 import type { DhcpEvent } from '../link/events.ts';
 import type { Link, LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import { abort } from './abort.ts';
+import type { Admission } from './admission.ts';
 import type { Chronicle } from './chronicle.ts';
 import type { Command, Reply, Selector } from './commands.ts';
+import { configure } from './configure.ts';
 import type { Detection } from './detection.ts';
+import type { Ending } from './ending.ts';
 import type { EventQueue } from './event-queue.ts';
 import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
 import { refused, unknownLink } from './refusal.ts';
+import type { Rulebook } from './rulebook.ts';
 import { Selection } from './selection.ts';
 import { labelOf } from './selector.ts';
 import { flowsOf, statusOf } from './snapshot.ts';
@@ -29,11 +33,15 @@ export interface OperatorParts {
   readonly monitor: LinkMonitor;
   readonly scopes: ScopeList;
   readonly budget: CustodyBudget;
-  readonly synthesizer: Synthesizer;
-  readonly freezer: Freezer;
+  readonly parking: Parking;
+  readonly suspects: Suspects;
+  readonly hosts: HostTable;
+  readonly rulebook: Rulebook;
+  readonly admission: Admission;
+  readonly ending: Ending;
+  readonly arenaBytes: number;
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
-  readonly counters: Float64Array;
   readonly drainer: Drainer;
   readonly watch: Watch;
   readonly detection: Detection;
@@ -41,8 +49,6 @@ export interface OperatorParts {
   isSettling(): boolean;
   onLinkVerdict(link: Link, now: Micros): void;
   onScopesChanged(now: Micros): void;
-  /** A flow in handback ends now. */
-  onEnded(flow: Flow, now: Micros): void;
 }
 
 export class Operator {
@@ -67,11 +73,13 @@ export class Operator {
       case 'resume':
         return this.#resume(command.selector, now);
       case 'abort':
-        return abort(this.#parts, this.#selection, command.selector, now);
+        return abort(this.#parts, this.#selection, command.selector, command.className, now);
+      case 'configure':
+        return configure(this.#parts, command.settings, now);
       case 'status':
         return statusOf(this.#parts);
       case 'flows':
-        return { kind: 'flows', flows: flowsOf(this.#parts.table, command.frozenOnly) };
+        return { kind: 'flows', flows: flowsOf(this.#parts, command.frozenOnly) };
       case 'dhcp':
         return this.#lease(command.event, now);
     }

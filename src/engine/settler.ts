@@ -17,6 +17,7 @@ import type { Link } from '../link/monitor.ts';
 import type { Admission } from './admission.ts';
 import type { Chronicle } from './chronicle.ts';
 import type { EventQueue } from './event-queue.ts';
+import type { Rulebook } from './rulebook.ts';
 
 /** Flows settled per call; a thousand freezes take a few milliseconds. */
 const BATCH = 1_024;
@@ -27,6 +28,7 @@ export interface SettlerParts {
   readonly freezer: Freezer;
   readonly handback: Handback;
   readonly drainer: Drainer;
+  readonly rulebook: Rulebook;
   readonly counters: Float64Array;
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
@@ -126,6 +128,12 @@ export class Settler {
       }
     } else if (flow.phase === FLOWING || flow.phase === OPENING) {
       if (flow.frozen !== null) return;
+      // The rules may have changed since the flow began.
+      if (flow.edition !== this.#parts.rulebook.edition) this.#parts.rulebook.assign(flow, this.#parts.table.keys);
+      if (!flow.terms.freeze) {
+        this.#parts.admission.bypass(flow, 'policy', now);
+        return;
+      }
       const near = this.#parts.admission.nearOf(flow, mask);
       flow.frozen = this.#parts.drainer.take(flow, near);
       this.#freeze(flow, near, now);

@@ -1,16 +1,29 @@
 /** What a person or program is shown of the engine: its links and its flows as they are now. */
+import { NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import type { HostTable } from '../flow/hosts.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING, PHASE_NAMES } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
+import type { Limit } from '../freeze/context.ts';
 import type { CustodyBudget } from '../freeze/custody.ts';
+import type { Frozen } from '../freeze/frozen.ts';
+import type { Parking } from '../freeze/parking.ts';
+import type { Suspects } from '../freeze/trickle.ts';
 import type { LinkMonitor } from '../link/monitor.ts';
 import { formatAddressBytes } from '../wire/address.ts';
-import type { FlowCounts, FlowSnapshot, LinkSnapshot, PhaseCounts, Reply } from './commands.ts';
+import type { Admission } from './admission.ts';
+import type { FlowCounts, FlowSnapshot, LinkSnapshot, PhaseCounts, Reply, ResourceSnapshot } from './commands.ts';
+import { limitOf } from './limit.ts';
 
 export interface SnapshotParts {
   readonly table: FlowTable;
   readonly monitor: LinkMonitor;
   readonly budget: CustodyBudget;
+  readonly parking: Parking;
+  readonly suspects: Suspects;
+  readonly hosts: HostTable;
+  readonly admission: Admission;
+  readonly arenaBytes: number;
 }
 
 /** Links with their verdicts and evidence, flows by phase, bytes in custody. */
@@ -18,7 +31,7 @@ export function statusOf(parts: SnapshotParts): Reply {
   const all = noFlows();
   const byClass = new Map<string, number[]>();
   parts.table.forEach((flow) => {
-    const name = classOf(flow);
+    const name = flow.terms.class;
     let counts = byClass.get(name);
     if (counts === undefined) {
       counts = noFlows();
@@ -37,7 +50,22 @@ export function statusOf(parts: SnapshotParts): Reply {
     reason: link.reason,
     evidence: link.standing(),
   }));
-  return { kind: 'status', links, flows, classes, custodyBytes: parts.budget.used };
+  const resources: ResourceSnapshot = {
+    flows: parts.table.size,
+    maxFlows: parts.table.capacity,
+    hosts: parts.hosts.size,
+    busiestHostFlows: parts.hosts.busiest,
+    flowsPerHost: parts.admission.flowsAllowed,
+    custodyBytes: parts.budget.used,
+    maxCustodyBytes: parts.budget.total,
+    maxCustodyBytesPerFlow: parts.budget.perFlow,
+    parkedSyns: parts.parking.used,
+    maxParkedSyns: parts.parking.limit,
+    halfOpen: flows.opening,
+    suspects: parts.suspects.size,
+    arenaBytes: parts.arenaBytes,
+  };
+  return { kind: 'status', links, flows, classes, custodyBytes: parts.budget.used, resources };
 }
 
 function noFlows(): number[] {
@@ -55,16 +83,15 @@ function phaseCounts(counts: readonly number[]): PhaseCounts {
   };
 }
 
-function classOf(_flow: Flow): string {
-  return 'temporary';
-}
-
 /** @param frozenOnly only flows that are held or being handed back */
-export function flowsOf(table: FlowTable, frozenOnly: boolean): FlowSnapshot[] {
+export function flowsOf(parts: SnapshotParts, frozenOnly: boolean): FlowSnapshot[] {
+  const { table } = parts;
   const list: FlowSnapshot[] = [];
   table.forEach((flow) => {
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
     if (frozenOnly && !isHeld) return;
+    const frozen = flow.frozen as Frozen | null;
+    const limit = flow.phase === FROZEN && frozen !== null ? frozen.limit : expectedLimit(parts, flow);
     list.push({
       id: flow.id,
       family: flow.family,
@@ -74,11 +101,23 @@ export function flowsOf(table: FlowTable, frozenOnly: boolean): FlowSnapshot[] {
       near: isHeld ? (flow.near === 0 ? 'originator' : 'responder') : null,
       frozenSince: isHeld ? flow.frozenSince : null,
       custodyBytes: flow.frozen?.custodyBytes ?? 0,
-      class: classOf(flow),
+      class: flow.terms.class,
+      priority: flow.terms.priority,
+      rule: flow.terms.rule < 0 ? null : flow.terms.rule,
+      limit: limit.micros === NEVER ? null : limit.micros,
+      limitBy: limit.by,
+      deadline: flow.phase === FROZEN && frozen !== null && frozen.limitAt !== NEVER ? frozen.limitAt : null,
+      trickling: flow.phase === FROZEN && (frozen?.trickleEvery ?? 0) > 0,
       bypassReason: flow.bypassReason,
     });
   });
   return list;
+}
+
+/** The limit that would rule if the flow were frozen now: because of its lost side, or of what lies beyond the uplink. */
+function expectedLimit({ admission, monitor, suspects, table }: SnapshotParts, flow: Flow): Limit {
+  const near = admission.nearOf(flow, flow.lostMask === 0 ? 3 : flow.lostMask);
+  return limitOf(flow, near, suspects.limitOf(flow, near, table), monitor);
 }
 
 /** `ip:port`, IPv6 addresses in brackets. */

@@ -48,12 +48,17 @@ export class TablePath {
       return action === phases.ACT_BYPASS ? FORWARD : this.#drop(DROPS.lost, NOTE['no-link']);
     }
     if (isHeld && !isTrusted(packet, counters)) return this.#drop(DROPS.unsound, NOTE.unsound);
+    if (action === phases.ACT_NEXT) {
+      // Of another connection: nothing of it is to be learnt for this one.
+      this.#parts.holder.onNearSyn(flow, packet);
+      return CONSUME;
+    }
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
     if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
       // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
-      flow.frozen = null;
+      this.#parts.freezer.release(flow);
       this.#parts.settler.settle(flow, now);
       if (side !== phases.SIDE_NEAR) return FORWARD;
       note.code = NOTE.absorbed;
@@ -80,7 +85,7 @@ export class TablePath {
         else this.#parts.holder.onNearProbe(flow);
         return CONSUME;
       case phases.ACT_HOLD_RESET:
-        this.#parts.holder.onNearReset(flow, packet);
+        this.#parts.holder.onNearReset(flow, packet, now);
         return CONSUME;
       case phases.ACT_LATE:
         this.#parts.holder.onFarData(flow, packet);

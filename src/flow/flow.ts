@@ -5,7 +5,9 @@
 import type { BypassReason } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Half } from './half.ts';
+import type { Host } from './hosts.ts';
 import { OPENING, type Phase } from './phase.ts';
+import { NO_TERMS, type Terms } from './terms.ts';
 
 /** Words per flow in the table's key array: originator (4), responder (4), ports (1), family (1). */
 export const KEY_WORDS = 10;
@@ -39,6 +41,12 @@ export class Flow {
   frozenSince: Micros = NEVER;
   /** When it was thawed, until the first bytes after that were seen. */
   thawedAt: Micros = NEVER;
+  /** What the rules grant it, and the edition of the rules that said so (engine/rulebook.ts). */
+  terms: Terms = NO_TERMS;
+  edition = 0;
+  /** Who is charged for it, and which half that is. */
+  host: Host | null = null;
+  hostHalf: 0 | 1 = 0;
   createdAt: Micros = 0;
   lastSeenAt: Micros = 0;
   /** Frozen state (freeze/), wake-up state (freeze/wakeup.ts). */
@@ -66,6 +74,10 @@ export class Flow {
     this.lostMask = 0;
     this.frozenSince = NEVER;
     this.thawedAt = NEVER;
+    this.terms = NO_TERMS;
+    this.edition = 0;
+    this.host = null;
+    this.hostHalf = 0;
     this.createdAt = now;
     this.lastSeenAt = now;
     this.frozen = null;

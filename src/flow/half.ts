@@ -37,6 +37,8 @@ export class Half {
   /** ACE bits of its last ACK (AE, CWR, ECE); repeated in synthesized ACKs (theory of operation 6.3). */
   aceFlags = 0;
   accurateEcn = false;
+  /** User timeout that it announced (RFC 5482, micros); 0: none. */
+  userTimeout: Micros = 0;
   lastDataAt: Micros = -NEVER;
 
   // What it receives.
@@ -98,6 +100,7 @@ export class Half {
     this.flowLabel = 0;
     this.aceFlags = 0;
     this.accurateEcn = false;
+    this.userTimeout = 0;
     this.lastDataAt = -NEVER;
     this.rcvNxt = 0;
     this.rcvKnown = false;

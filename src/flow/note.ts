@@ -36,6 +36,7 @@ export const NOTE_NAMES = [
   'custody-ack',
   'probe-answer',
   'refresh',
+  'trickle',
   'drain',
   'window-update',
   'ack-clock',

@@ -7,7 +7,7 @@
  * before and what was sent. What fails is forwarded all the same, because the endpoints know better; it just leaves
  * no mark here, so nobody off-path can move a tracked variable.
  */
-import type { Micros } from '../base/time.ts';
+import { type Micros, seconds } from '../base/time.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
 import { ACK, AE, CWR, ECE, FIN, RST, SYN } from '../wire/tcp-flags.ts';
@@ -134,6 +134,7 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
       sender.tsVal = packet.tsVal;
     } else if (seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
   }
+  if (packet.userTimeout >= 0) sender.userTimeout = userTimeoutOf(packet.userTimeout);
   sender.ttl = packet.ttl;
   sender.trafficClass = packet.trafficClass;
   sender.flowLabel = packet.flowLabel;
@@ -141,6 +142,11 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   if (flow.phase === OPENING && sender.rcvKnown && receiver.rcvKnown) flow.phase = FLOWING;
   if (flow.phase === FLOWING && isFinished(flow)) flow.phase = CLOSING;
   return result;
+}
+
+/** The option's value (RFC 5482 3): the top bit says minutes instead of seconds; 0 is reserved and means nothing. */
+function userTimeoutOf(raw: number): Micros {
+  return seconds((raw & 0x7fff) * ((raw & 0x8000) === 0 ? 1 : 60));
 }
 
 function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): number {
@@ -201,6 +207,7 @@ function onSyn(flow: Flow, sender: Half, receiver: Half, packet: Packet, now: Mi
   sender.synSeen = true;
   sender.synEnd = end;
   trackSyn(sender, packet);
+  if (packet.userTimeout >= 0) sender.userTimeout = userTimeoutOf(packet.userTimeout);
   sender.scaleOffered = packet.windowScale >= 0;
   sender.ttl = packet.ttl;
   sender.trafficClass = packet.trafficClass;

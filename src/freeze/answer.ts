@@ -4,6 +4,7 @@ import { NOTE } from '../flow/note.ts';
 import { seqDiff, seqMax } from '../wire/seq.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
+import { isTrickling } from './trickle.ts';
 
 /**
  * Raw window to show the near endpoint while frozen.
@@ -12,6 +13,9 @@ import type { Frozen } from './frozen.ts';
 export function frozenWindow(flow: Flow, frozen: Frozen, ack: number): number {
   const endpoint = flow.halves[flow.near];
   const peer = flow.halves[flow.near === 0 ? 1 : 0];
+  if (isTrickling(frozen)) {
+    return Math.min(0xffff, Math.max(0, seqDiff(frozen.trickleEdge, ack)) >>> Math.max(0, peer.rcvWndShift));
+  }
   // While bytes before the end of what was sent are missing, a closed window would bring one segment per RTO (Linux
   // retransmits nothing else beyond it); an open one lets the sender recover at the speed of the surviving side.
   if (frozen.lastResort || frozen.custody.end === endpoint.sndNxt || frozen.custody.room === 0 || peer.rcvWndShift < 0)

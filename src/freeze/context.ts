@@ -7,7 +7,16 @@ import type { FlowTable } from '../flow/table.ts';
 import type { Arena } from './arena.ts';
 import type { CustodyBudget } from './custody.ts';
 import type { Pacer } from './pacer.ts';
+import type { Parking } from './parking.ts';
 import type { Synthesizer } from './synthesis.ts';
+import type { Suspects } from './trickle.ts';
+
+/** For how long a flow may stay frozen, and who says so. */
+export interface Limit {
+  /** NEVER: no limit. */
+  readonly micros: Micros;
+  readonly by: 'rule' | 'link' | 'originator' | 'responder' | null;
+}
 
 export interface FreezeContext {
   readonly table: FlowTable;
@@ -27,6 +36,14 @@ export interface FreezeContext {
   isReachable(flow: Flow, half: 0 | 1): boolean;
   /** The flow's timers changed; the engine asks `Freezer.deadlineOf`. */
   reschedule(flow: Flow): void;
+  readonly suspects: Suspects;
+  readonly parking: Parking;
+  /** How long the flow, which is being frozen, may stay so. */
+  limitOf(flow: Flow): Limit;
+  /** Makes room for `bytes` of custody at the cost of flows that are worth less, if there are any. */
+  relieve(flow: Flow, bytes: number, now: Micros): void;
+  /** The flow's time is over. @param why in words */
+  giveUp(flow: Flow, why: string, now: Micros): void;
   /** Something worth telling about one flow. */
   report(name: EventName, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void;
 }

@@ -3,6 +3,7 @@
  * A contiguous piece of one direction's byte stream, [base, end), with an optional FIN behind it. Segment boundaries are
  * not kept: TCP promises a byte stream, and replay cuts it to the size that the path took before.
  */
+import { type Host, shareOf } from '../flow/hosts.ts';
 import { seqDiff } from '../wire/seq.ts';
 
 /** Granularity of growth; small enough that a thousand idle flows cost nothing. */
@@ -10,8 +11,9 @@ const CHUNK = 4_096;
 
 /** Sum of all custody, with the limits it must respect. */
 export class CustodyBudget {
-  readonly perFlow: number;
-  readonly total: number;
+  /** May change while it is used; what is held already stays. */
+  perFlow: number;
+  total: number;
   used = 0;
 
   /**
@@ -23,14 +25,21 @@ export class CustodyBudget {
     this.total = total;
   }
 
-  /** Bytes that a flow holding `held` may still take. */
-  room(held: number): number {
-    return Math.max(0, Math.min(this.perFlow - held, this.total - this.used));
+  /**
+   * Bytes that a flow holding `held` may still take.
+   * @param host who is charged for it; null: nobody, then only the total limits
+   */
+  room(held: number, host: Host | null): number {
+    const share = host === null ? this.total - this.used : shareOf(host.custodyBytes, this.used, this.total);
+    return Math.max(0, Math.min(this.perFlow - held, share));
   }
 }
 
 export class Custody {
   readonly #budget: CustodyBudget;
+  readonly #host: Host | null;
+  /** Taking more is denied by policy. */
+  isDenied = false;
   /** First byte not yet acknowledged by the far peer. */
   base: number;
   /** Bytes held from `base` on. */
@@ -41,8 +50,10 @@ export class Custody {
   /** Where `base` lies in `#bytes`. */
   #start = 0;
 
-  constructor(budget: CustodyBudget, base: number) {
+  /** @param host who is charged for it */
+  constructor(budget: CustodyBudget, base: number, host: Host | null = null) {
     this.#budget = budget;
+    this.#host = host;
     this.base = base;
   }
 
@@ -62,7 +73,7 @@ export class Custody {
 
   /** How many more bytes may be taken. */
   get room(): number {
-    return this.#budget.room(this.length);
+    return this.isDenied ? 0 : this.#budget.room(this.length, this.#host);
   }
 
   /**
@@ -82,7 +93,7 @@ export class Custody {
     }
     const at = this.#start + this.length;
     this.length += count;
-    this.#budget.used += count;
+    this.#charge(count);
     return { bytes: this.#bytes, at };
   }
 
@@ -93,7 +104,7 @@ export class Custody {
     const data = Math.min(acked, this.length);
     this.#start += data;
     this.length -= data;
-    this.#budget.used -= data;
+    this.#charge(-data);
     this.base = (this.base + data) | 0;
     if (acked > data && this.fin) {
       this.fin = false;
@@ -103,6 +114,11 @@ export class Custody {
       this.#bytes = new Uint8Array(0);
       this.#start = 0;
     }
+  }
+
+  #charge(bytes: number): void {
+    this.#budget.used += bytes;
+    if (this.#host !== null) this.#host.custodyBytes += bytes;
   }
 
   /** The memory in which the bytes lie; `offsetOf` says where. */
@@ -118,7 +134,7 @@ export class Custody {
   /** Gives everything back to the budget. */
   discard(): number {
     const held = this.length;
-    this.#budget.used -= held;
+    this.#charge(-held);
     this.length = 0;
     this.fin = false;
     this.#bytes = new Uint8Array(0);

@@ -232,7 +232,7 @@ export class Drainer {
     const near = mask === 1 ? 1 : 0;
     const endpoint = flow.halves[near];
     const una = flow.halves[near === 0 ? 1 : 0].rcvNxt;
-    const frozen = new Frozen(new Custody(this.#context.budget, una), 0);
+    const frozen = new Frozen(new Custody(this.#context.budget, una, flow.host), 0);
     frozen.shown = una;
     const drain = new Drain(flow.generation, near, frozen);
     const inFlight = seqDiff(endpoint.sndNxt, una);

@@ -13,7 +13,7 @@
  * References. theory of operation 3, 5, 6; RFC 9293 3.8.6.1; RFC 7323 4; RFC 5961 3; RFC 6069.
  */
 import { COUNTER } from '../base/counters.ts';
-import { type Micros, NEVER } from '../base/time.ts';
+import { MICROS_PER_SECOND, type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
@@ -25,7 +25,9 @@ import { Custody } from './custody.ts';
 import { beginDribble, dribble } from './dribble.ts';
 import { Frozen } from './frozen.ts';
 import { absorbRetained, dataEndOf } from './hold.ts';
+import { succeed } from './parking.ts';
 import { Replay } from './replay.ts';
+import { isTrickling, openTrickle, trickleInterval } from './trickle.ts';
 import type { Waker } from './wakeup.ts';
 
 /** Theory of operation 3.5: kernels before the 2023 fix give up without one, and conntrack forgets after 5 minutes. */
@@ -65,16 +67,22 @@ export class Freezer {
     const peer = flow.halves[near === 0 ? 1 : 0];
     const earlier = flow.frozen as Frozen | null;
     const una = peer.rcvNxt;
-    const frozen = earlier ?? new Frozen(new Custody(budget, una), 0);
+    const frozen = earlier ?? new Frozen(new Custody(budget, una, flow.host), 0);
+    const { terms } = flow;
     frozen.replay = null;
     flow.frozen = frozen;
     flow.frozenSince = now;
     if (flow.phase === OPENING) return;
     flow.phase = FROZEN;
     counters[COUNTER.freezes]! += 1;
+    if (!frozen.ended) this.#setLimit(flow, frozen, now);
     frozen.mute = !endpoint.sndKnown || !endpoint.rcvKnown || !peer.rcvKnown || !peer.sndKnown;
-    if (frozen.mute) return;
+    if (frozen.mute) {
+      this.#context.reschedule(flow);
+      return;
+    }
     const { custody } = frozen;
+    custody.isDenied = !terms.custody;
     frozen.inFlight = Math.max(0, seqDiff(endpoint.sndNxt, una));
     frozen.advanced = false;
     const before = custody.end;
@@ -84,7 +92,9 @@ export class Freezer {
     const held =
       wanted > 0 ? seqDiff(arena.coveredTo(endpoint, custody.dataEnd, dataEndOf(endpoint)), custody.dataEnd) : 0;
     // All or nothing, unless custody has begun already: a closed window with data in flight is worse than none.
-    if (wanted > 0 && Math.min(held, wanted) > custody.room && custody.isEmpty) {
+    const missing = Math.min(held, wanted) - custody.room;
+    if (missing > 0 && terms.custody) this.#context.relieve(flow, missing, now);
+    if (wanted > 0 && (custody.isDenied || Math.min(held, wanted) > custody.room) && custody.isEmpty) {
       this.#deny(flow, frozen, now);
       return;
     }
@@ -117,19 +127,35 @@ export class Freezer {
     this.#context.reschedule(flow);
   }
 
+  /** When the flow's time is over, and how often its sender may send a little meanwhile. */
+  #setLimit(flow: Flow, frozen: Frozen, now: Micros): void {
+    const { suspects, table } = this.#context;
+    frozen.limit = this.#context.limitOf(flow);
+    frozen.limitAt = now + frozen.limit.micros;
+    const { userTimeout } = flow.halves[flow.near];
+    const suspected = suspects.limitOf(flow, flow.near, table);
+    frozen.trickleEvery = trickleInterval(flow.terms.trickle, userTimeout, suspected);
+    frozen.trickleAt = frozen.trickleEvery > 0 ? now + frozen.trickleEvery : NEVER;
+    frozen.trickleOpen = false;
+    frozen.probed = false;
+  }
+
   /** No custody: no closed window either (theory of operation 3.3). */
   #deny(flow: Flow, frozen: Frozen, now: Micros): void {
     const { counters } = this.#context;
     counters[COUNTER.custodyRefused]! += 1;
     frozen.denied = true;
     frozen.refreshAt = NEVER;
+    frozen.trickleAt = NEVER;
     frozen.giveUpAt = now + DENIED_GIVE_UP;
     this.#context.reschedule(flow);
   }
 
   /** Forgets the frozen state of a flow that ends. */
   release(flow: Flow): void {
-    (flow.frozen as Frozen | null)?.custody.discard();
+    const frozen = flow.frozen as Frozen | null;
+    frozen?.custody.discard();
+    if (frozen !== null) this.#context.parking.leave(flow, frozen);
     flow.frozen = null;
     flow.wakeup = null;
     flow.frozenSince = NEVER;
@@ -150,18 +176,21 @@ export class Freezer {
     const peer = flow.halves[far];
     if (flow.phase === OPENING) {
       if (frozen.head !== null && synthesizer.copy(flow, near, frozen.head)) counters[COUNTER.headReplays]! += 1;
-      flow.frozen = null;
-      flow.frozenSince = NEVER;
+      this.release(flow);
       return;
     }
     counters[COUNTER.thaws]! += 1;
     const { custody } = frozen;
-    if (!frozen.mute) this.#waker.start(flow, now);
+    frozen.limitAt = NEVER;
+    frozen.trickleAt = NEVER;
+    frozen.trickleOpen = false;
+    if (!frozen.mute && !frozen.ended && flow.terms.wakeup) this.#waker.start(flow, now);
     if (custody.isEmpty || frozen.mute) {
       if (frozen.nearReset) {
-        synthesizer.reset(flow, near, peer.rcvNxt, endpoint.rcvNxt);
+        if (!frozen.mute) synthesizer.reset(flow, near, peer.rcvNxt, endpoint.rcvNxt);
         flow.phase = CLOSING;
         flow.wakeup = null;
+        succeed(this.#context, flow, frozen);
       } else {
         flow.phase = FLOWING;
         if (frozen.denied) {
@@ -176,6 +205,7 @@ export class Freezer {
       }
       flow.frozen = null;
       flow.frozenSince = NEVER;
+      if (flow.phase === FLOWING) succeed(this.#context, flow, frozen);
     } else {
       flow.phase = HANDBACK;
       frozen.refreshAt = NEVER;
@@ -193,7 +223,7 @@ export class Freezer {
   /** When `onTimer` wants to be called for this flow. */
   deadlineOf(flow: Flow): Micros {
     const frozen = flow.frozen as Frozen | null;
-    const own = frozen === null ? NEVER : Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt);
+    const own = frozen === null ? NEVER : timersOf(frozen);
     return Math.min(own, this.#waker.deadlineOf(flow));
   }
 
@@ -207,6 +237,12 @@ export class Freezer {
       sayFrozen(this.#context, flow, frozen.flightTsVal, NOTE['custody-ack']);
     }
     if (frozen !== null && flow.phase === FROZEN) {
+      if (frozen.limitAt <= now) {
+        const { micros, by } = frozen.limit;
+        this.#context.giveUp(flow, `limit of ${micros / MICROS_PER_SECOND} s by the ${by}`, now);
+        return;
+      }
+      if (frozen.trickleAt <= now) this.#trickle(flow, frozen, now);
       if (frozen.refreshAt <= now) {
         frozen.refreshAt = now + REFRESH;
         this.#context.counters[COUNTER.refreshes]! += 1;
@@ -224,6 +260,19 @@ export class Freezer {
     this.#waker.onTimer(flow, now);
     this.#context.reschedule(flow);
   }
+
+  #trickle(flow: Flow, frozen: Frozen, now: Micros): void {
+    const endpoint = flow.halves[flow.near];
+    const wasOpen = isTrickling(frozen);
+    const shift = Math.max(0, flow.halves[flow.near === 0 ? 1 : 0].rcvWndShift);
+    if (!openTrickle(frozen, endpoint.segmentSize, shift, now)) return;
+    if (!wasOpen) this.#context.counters[COUNTER.trickles]! += 1;
+    sayFrozen(this.#context, flow, endpoint.tsVal, NOTE.trickle);
+  }
+}
+
+function timersOf(frozen: Frozen): Micros {
+  return Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt, frozen.limitAt, frozen.trickleAt);
 }
 
 /**

@@ -4,8 +4,11 @@
 import type { LossCause } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Attachment } from '../flow/flow.ts';
+import type { Limit } from './context.ts';
 import type { Custody } from './custody.ts';
 import type { Replay } from './replay.ts';
+
+const NO_LIMIT: Limit = Object.freeze({ micros: NEVER, by: null });
 
 export class Frozen implements Attachment {
   readonly custody: Custody;
@@ -32,6 +35,23 @@ export class Frozen implements Attachment {
   refreshAt: Micros = NEVER;
   /** Denied flows: when a closed window becomes the lesser evil. */
   giveUpAt: Micros = NEVER;
+  /** The gateway has ended the connection; the far peer is told at link-up, the near endpoint gets no answer any more. */
+  ended = false;
+  /** How long the flow may stay frozen, what says so, and when that is over. */
+  limit: Limit = NO_LIMIT;
+  limitAt: Micros = NEVER;
+  /** Pace of the trickle (freeze/trickle.ts), 0: none; when the next piece is due. */
+  trickleEvery: Micros = 0;
+  trickleAt: Micros = NEVER;
+  /** A piece up to `trickleEdge` is on offer. */
+  trickleOpen = false;
+  trickleEdge = 0;
+  /** The near endpoint has probed since the last piece: it has something to send. */
+  probed = false;
+  /** A SYN of it takes a place of the parking. */
+  parked = false;
+  /** Newest SYN of a connection that wants to succeed this one with the same ports. */
+  nextSyn: Uint8Array<ArrayBuffer> | null = null;
   replay: Replay | null = null;
   /** What brought the loss about. */
   cause: LossCause = 'other';
@@ -58,6 +78,19 @@ export class Frozen implements Attachment {
   constructor(custody: Custody, inFlight: number) {
     this.custody = custody;
     this.inFlight = inFlight;
+  }
+
+  /** Nothing is delivered any more, nobody is answered; at the thaw the far peer gets an RST. */
+  end(): void {
+    this.custody.discard();
+    this.ended = true;
+    this.nearReset = true;
+    this.denied = false;
+    this.refreshAt = NEVER;
+    this.giveUpAt = NEVER;
+    this.dribbleAt = NEVER;
+    this.limitAt = NEVER;
+    this.trickleAt = NEVER;
   }
 
   get custodyBytes(): number {

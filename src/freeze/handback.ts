@@ -24,6 +24,7 @@ import { FIN, PSH } from '../wire/tcp-flags.ts';
 import type { FreezeContext } from './context.ts';
 import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
+import { succeed } from './parking.ts';
 import type { Replay } from './replay.ts';
 
 /** Headers on the wire per replayed segment, for pacing: Ethernet, IPv4 and TCP with timestamps. */
@@ -214,6 +215,7 @@ export class Handback {
         this.#context.synthesizer.reset(flow, near, ack, endpoint.rcvNxt);
         flow.phase = CLOSING;
       }
+      succeed(this.#context, flow, frozen);
       note.code = NOTE['handed-back'];
       note.isCut = clampSackBelow(packet, ce);
       return !frozen.nearReset;

@@ -3,21 +3,22 @@
  * far peer may bring data but open nothing (theory of operation 3.5, 3.6).
  */
 import { COUNTER } from '../base/counters.ts';
-import { type Micros, NEVER } from '../base/time.ts';
+import { MICROS_PER_SECOND, type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
 import type { Packet } from '../wire/packet.ts';
 import { clampSackBelow, setAck, setWindow } from '../wire/rewrite.ts';
 import { seqDiff, seqGt, seqLe, seqLt, seqMax } from '../wire/seq.ts';
-import { FIN } from '../wire/tcp-flags.ts';
+import { ACK, FIN } from '../wire/tcp-flags.ts';
 import { frozenWindow, sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
 import type { Custody } from './custody.ts';
 import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
+import { isTrickling } from './trickle.ts';
 
-/** Largest head segment or SYN of which a copy is kept. */
+/** Largest head segment of which a copy is kept. */
 const HEAD_COPY_MAX = 2_048;
 
 export class Holder {
@@ -31,11 +32,12 @@ export class Holder {
   onNearProbe(flow: Flow): void {
     const frozen = flow.frozen as Frozen;
     const { counters, note } = this.#context;
-    if (frozen.mute) {
+    if (frozen.mute || frozen.ended) {
       counters[COUNTER.absorbed]! += 1;
       note.code = NOTE.absorbed;
       return;
     }
+    frozen.probed = true;
     counters[COUNTER.probesAnswered]! += 1;
     note.code = NOTE.probe;
     // TS.Recent as the far peer would have it: what lies before its window does not count (RFC 7323 5.3, R2 before R3).
@@ -46,12 +48,13 @@ export class Holder {
   onNearData(flow: Flow, packet: Packet, now: Micros): void {
     const frozen = flow.frozen as Frozen;
     const { arena, counters, synthesizer, note } = this.#context;
-    if (frozen.mute) {
+    if (frozen.mute || frozen.ended) {
       counters[COUNTER.absorbed]! += 1;
       note.code = NOTE.absorbed;
       return;
     }
     const endpoint = flow.halves[flow.near];
+    if (frozen.custody.isDenied && packet.segLength > 1) frozen.denied = true;
     if (frozen.denied) {
       note.code = NOTE.denied;
       this.#keepHead(flow, frozen, packet);
@@ -62,7 +65,9 @@ export class Holder {
       return;
     }
     const { custody } = frozen;
+    frozen.probed = true;
     const before = custody.end;
+    const wasTrickling = isTrickling(frozen);
     const isDribbling = frozen.shown !== before;
     if (!custody.fin) {
       if (seqLe(packet.seq, custody.dataEnd)) this.#take(endpoint, frozen, packet);
@@ -79,6 +84,7 @@ export class Holder {
     if (taken > 0) note.code = NOTE.custody;
     else if (note.code !== NOTE.retained) note.code = NOTE.probe;
     note.value = taken;
+    if (wasTrickling) counters[COUNTER.trickledBytes]! += taken;
     // What was under way when the dribble began is acknowledged with the rest.
     if (isDribbling && taken > 0) return;
     // A retransmission means that the dribble came too late: show everything, echoing a TSval of before it.
@@ -98,7 +104,13 @@ export class Holder {
     const skip = seqDiff(custody.dataEnd, packet.seq);
     const fresh = packet.payloadLength - skip;
     // One byte beyond a window that is known to be closed is a probe (BSD, Windows): it is answered, not acknowledged.
-    if (packet.segLength === 1 && skip === 0 && frozen.advanced && seqDiff(endpoint.sndNxt, custody.end) === 1) {
+    if (
+      packet.segLength === 1 &&
+      skip === 0 &&
+      frozen.advanced &&
+      seqDiff(endpoint.sndNxt, custody.end) === 1 &&
+      !isTrickling(frozen)
+    ) {
       if (!isFin(packet)) {
         endpoint.sndNxt = custody.end;
         return;
@@ -121,15 +133,36 @@ export class Holder {
   /** OPENING, near side: keep the newest SYN for the thaw (theory of operation: none is ever answered). */
   park(flow: Flow, packet: Packet): void {
     const frozen = flow.frozen as Frozen | null;
-    this.#context.counters[COUNTER.absorbed]! += 1;
-    this.#context.note.code = NOTE.parked;
-    if (frozen === null || packet.length > HEAD_COPY_MAX) return;
-    frozen.head = packet.bytes.slice(packet.start, packet.start + packet.length);
+    const { counters, parking, note } = this.#context;
+    counters[COUNTER.absorbed]! += 1;
+    note.code = NOTE.parked;
+    if (frozen === null) return;
+    const copy = parking.copy(flow, frozen, packet);
+    counters[copy === null ? COUNTER.synsRefused : COUNTER.synsParked]! += 1;
+    if (copy !== null) frozen.head = copy;
+  }
+
+  /**
+   * FROZEN or HANDBACK, near side, SYN: its sender is through with the connection, and wants the ports for another. The newest is
+   * kept; it goes out when the far peer has been told the end of the old one.
+   */
+  onNearSyn(flow: Flow, packet: Packet): void {
+    const frozen = flow.frozen as Frozen;
+    const { counters, parking, note } = this.#context;
+    counters[COUNTER.absorbed]! += 1;
+    note.code = NOTE.parked;
+    // While the connection is alive at its sender, only somebody else would send a SYN for it.
+    const isOver = frozen.ended || frozen.nearReset || flow.halves[flow.near].finSent;
+    if (!isOver || (packet.flags & ACK) !== 0) return;
+    const copy = parking.copy(flow, frozen, packet);
+    counters[copy === null ? COUNTER.synsRefused : COUNTER.synsParked]! += 1;
+    if (copy !== null) frozen.nextSyn = copy;
   }
 
   /** Near side, RST: an exact one ends the connection for its sender; the far peer is told after custody. */
-  onNearReset(flow: Flow, packet: Packet): void {
+  onNearReset(flow: Flow, packet: Packet, now: Micros): void {
     const frozen = flow.frozen as Frozen;
+    if (frozen.ended || frozen.nearReset) return;
     const endpoint = flow.halves[flow.near];
     // SEG.SEQ is what the sender may use under the window it was shown: between the shown ACK, which it takes with the
     // window closed (tcp_acceptable_seq), and its SND.NXT.
@@ -139,11 +172,38 @@ export class Holder {
       return;
     }
     this.#context.note.code = NOTE['reset-held'];
-    frozen.nearReset = true;
+    // A reset without ACK is how a kernel answers a segment that belongs to nothing (RFC 9293 3.10.7.1): the connection went without
+    // a word. After a FIN that is how FIN-WAIT-2 of a closed socket ends; otherwise its sender has given up.
+    const isForgotten = (packet.flags & ACK) === 0 && packet.seq === frozen.shown;
+    if (!(isForgotten && frozen.custody.fin)) {
+      frozen.nearReset = true;
+      if (!frozen.mute) this.#tellNearEnd(flow, isForgotten, now);
+    }
     // Nobody is left to talk to: further ACKs would only earn further resets.
     endDribble(frozen);
     frozen.refreshAt = NEVER;
+    frozen.trickleAt = NEVER;
+    frozen.trickleOpen = false;
     this.#context.reschedule(flow);
+  }
+
+  /** The near endpoint has ended the connection while it was frozen: named, counted, and remembered for the next ones. */
+  #tellNearEnd(flow: Flow, isForgotten: boolean, now: Micros): void {
+    const { counters, report, suspects, table } = this.#context;
+    const bytes = flow.frozen?.custodyBytes ?? 0;
+    const durationMicros = now - flow.frozenSince;
+    if (!isForgotten) {
+      counters[COUNTER.nearResets]! += 1;
+      const text = `the application reset the connection ${inSeconds(durationMicros)} s after the freeze`;
+      report('flow-near-reset', flow, text, { bytes, durationMicros }, now);
+      return;
+    }
+    counters[COUNTER.nearTimeouts]! += 1;
+    // It was alive when it was last heard, and gone when it was asked again.
+    const leastMicros = Math.max(0, flow.lastSeenAt - flow.frozenSince);
+    suspects.add(flow, table, Math.max(leastMicros, 1));
+    const text = `the near endpoint gave up between ${inSeconds(leastMicros)} and ${inSeconds(durationMicros)} s after the freeze (user timeout?)`;
+    report('flow-timed-out', flow, text, { bytes, durationMicros, leastMicros }, now);
   }
 
   /** FROZEN, far side, pure ACK: shortens custody, opens nothing. */
@@ -197,6 +257,10 @@ export function absorbRetained(context: FreezeContext, endpoint: Half, custody: 
 /** Sequence number after the last data byte that `half` has sent, its FIN not counted. */
 export function dataEndOf(half: Half): number {
   return half.finSent && seqLe(half.finSeq, half.sndNxt) ? half.finSeq : half.sndNxt;
+}
+
+function inSeconds(micros: Micros): string {
+  return (micros / MICROS_PER_SECOND).toFixed(1);
 }
 
 function isFin(packet: Packet): boolean {

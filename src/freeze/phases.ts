@@ -43,6 +43,8 @@ export const ACT_END = 8;
 export const ACT_CLOCK = 9;
 /** Handback: retransmission of what is in custody is answered, fresh data forwarded. */
 export const ACT_FRESH = 10;
+/** Keep the newest SYN for after the end of this connection, drop. */
+export const ACT_NEXT = 11;
 
 export interface Cell {
   readonly action: number;
@@ -55,7 +57,10 @@ const cell = (action: number, reason: string): Cell => ({ action, reason });
 const row = (syn: Cell, data: Cell, probe: Cell, ack: Cell, rst: Cell): Row => ({ syn, data, probe, ack, rst });
 
 const forward = cell(ACT_FORWARD, 'the link works: the gateway is a wire that takes notes');
-const bypass = cell(ACT_BYPASS, 'the flow cannot be frozen (authentication, MPTCP): never touch it');
+const bypass = cell(
+  ACT_BYPASS,
+  'the flow cannot be frozen (authentication, MPTCP) or must not be (policy): never touch it',
+);
 const noLink = cell(
   ACT_ABSORB,
   'nothing that needs a lost link is written: the kernel would answer with an ICMP error',
@@ -64,6 +69,10 @@ const late = cell(ACT_LATE, 'a late packet from beyond the loss carries data, bu
 const lateAck = cell(ACT_ABSORB, 'a late acknowledgement shortens custody; passing it on would thaw the flow');
 const farReset = cell(ACT_END, 'an exact RST from the far peer ends the connection whatever the phase (RFC 5961 3.2)');
 const lostSyn = cell(ACT_ABSORB, 'a SYN of a connection that exists: challenge it once the link is back (RFC 5961 4)');
+const nextSyn = cell(
+  ACT_NEXT,
+  'its sender is through with the connection and uses the ports again: sent when the old one has ended for the far peer',
+);
 
 /** PHASE_TABLE[phase][side] */
 export const PHASE_TABLE: Readonly<Record<Phase, readonly [any: Row, near: Row, far: Row]>> = {
@@ -101,7 +110,7 @@ export const PHASE_TABLE: Readonly<Record<Phase, readonly [any: Row, near: Row, 
   [FROZEN]: [
     row(forward, forward, forward, forward, forward),
     row(
-      lostSyn,
+      nextSyn,
       cell(
         ACT_TAKE,
         'what was under way or ignores the closed window is taken into custody, so that nothing is in flight',
@@ -115,7 +124,7 @@ export const PHASE_TABLE: Readonly<Record<Phase, readonly [any: Row, near: Row, 
   [HANDBACK]: [
     row(forward, forward, forward, forward, forward),
     row(
-      lostSyn,
+      nextSyn,
       cell(ACT_FRESH, 'fresh data follows custody data; what custody covers is the gateway’s to deliver'),
       cell(ACT_ANSWER, 'a probe below CE would confuse the far peer, which has not seen those bytes yet'),
       cell(ACT_FORWARD, 'acknowledges the far peer’s data; in its window, so it may pass'),
@@ -139,7 +148,7 @@ export const PHASE_TABLE: Readonly<Record<Phase, readonly [any: Row, near: Row, 
   ],
   [BYPASS]: [
     row(bypass, bypass, bypass, bypass, bypass),
-    row(noLink, noLink, noLink, noLink, noLink),
+    row(bypass, bypass, bypass, bypass, bypass),
     row(bypass, bypass, bypass, bypass, bypass),
   ],
 };

@@ -9,7 +9,7 @@
  *           global address it had. A link that never had an address is not lost for lacking one.
  * Limits.   One record per configured link and at most MAX_ADDRESSES addresses each.
  */
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { LinkEvent } from './events.ts';
 import { RouteMap } from './routes.ts';
 
@@ -41,6 +41,8 @@ export class Link {
   readonly addresses = new Set<string>();
   hadAddress = false;
   mtu = 1500;
+  /** Connections that wait for it longer are given up; NEVER: it sets no limit. */
+  maxOutage: Micros = NEVER;
 
   constructor(name: string, role: 'lan' | 'wan', port: number, now: Micros) {
     this.name = name;

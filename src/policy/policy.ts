@@ -2,13 +2,25 @@
  * Who may be frozen, how, and for how long; and everything else a person may set. Types and defaults only: reading the
  * file is the shell's part, checking it is `schema.ts`.
  */
-import type { Micros } from '../base/time.ts';
+import { type Micros, seconds } from '../base/time.ts';
 
-/** Order in which flows of one link are handed back: what a person waits for first, bulk last. */
-export const FLOW_CLASSES = ['interactive', 'normal', 'bulk', 'bypass'] as const;
-
-/** `bypass` flows are never frozen: their packets pass unchanged whatever happens to the link. */
+/**
+ * How much a connection is worth keeping, least first: `temporary` is kept as long as resources allow, `suspension` at least for
+ * its `keep` and then likewise, `critical` is never given up for want of resources.
+ */
+export const FLOW_CLASSES = ['temporary', 'suspension', 'critical'] as const;
 export type FlowClass = (typeof FLOW_CLASSES)[number];
+
+/** Order in which connections of one link are handed back: what a person waits for first, bulk last. */
+export const PRIORITIES = ['interactive', 'normal', 'bulk'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** What the near endpoint is told when its connection is given up: RST, or nothing more. */
+export const GIVE_UP_STYLES = ['reset', 'silent'] as const;
+export type GiveUpStyle = (typeof GIVE_UP_STYLES)[number];
+
+/** Pace of the trickle where a rule says `on`: carries a sender with a limit of 10 s (theory of operation 7). */
+export const TRICKLE_DEFAULT: Micros = seconds(4);
 
 /** What a rule applies to; every part given must match, a part left out matches everything. */
 export interface RuleMatch {
@@ -22,15 +34,23 @@ export interface RuleMatch {
 
 export interface PolicyRule {
   readonly match: RuleMatch;
+  /** False: the connection is never touched, whatever happens to the link. */
+  readonly freeze: boolean;
   readonly class: FlowClass;
-  /** A flow frozen for longer is ended; null: no limit. */
+  readonly priority: Priority;
+  /** A connection frozen for longer is given up; null: no limit. */
   readonly maxOutage: Micros | null;
+  /** Class `suspension`: not given up for want of resources before it was frozen for this long. */
+  readonly keep: Micros;
   /** Whether bytes in flight may be acknowledged in the far peer's name. */
   readonly custody: boolean;
   /** Whether a far sender is woken by ICMP after the link returned. */
   readonly wakeup: boolean;
-  /** Interval at which a frozen flow may send a little, against TCP_USER_TIMEOUT; null: never. */
-  readonly trickle: Micros | null;
+  /** Interval at which a frozen sender may send a little, against TCP_USER_TIMEOUT; `auto`: where a limit is known or suspected. */
+  readonly trickle: 'off' | 'auto' | Micros;
+  /** Whether a SYN towards a lost link is kept and sent at link-up. */
+  readonly parkSyn: boolean;
+  readonly giveUp: GiveUpStyle;
 }
 
 export interface Limits {
@@ -41,8 +61,10 @@ export interface Limits {
   /** Custody of one flow, and of all flows together. */
   readonly custodyBytesPerFlow: number;
   readonly custodyBytes: number;
-  /** Flows of one LAN host; null: only `maxFlows` limits. */
+  /** Flows of one LAN host; null: half of what the others leave free. */
   readonly flowsPerHost: number | null;
+  /** SYNs that wait for a lost link, of all hosts together. */
+  readonly parkedSyns: number;
 }
 
 export type LinkRole = 'lan' | 'wan';
@@ -52,6 +74,8 @@ export interface LinkConfig {
   readonly role: LinkRole;
   /** Whether connections without answers count as a sign of loss; default: no. */
   readonly silence?: boolean;
+  /** Connections that wait for this link longer are given up; absent or null: the link sets no limit. */
+  readonly maxOutage?: Micros | null;
 }
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -97,11 +121,16 @@ export interface GatewayConfig {
 /** What applies to a flow that no rule names, and to every setting that a rule leaves out. */
 export const DEFAULT_RULE: PolicyRule = Object.freeze({
   match: Object.freeze({}),
-  class: 'normal',
+  freeze: true,
+  class: 'temporary',
+  priority: 'normal',
   maxOutage: null,
+  keep: seconds(600),
   custody: true,
   wakeup: true,
-  trickle: null,
+  trickle: 'auto',
+  parkSyn: true,
+  giveUp: 'reset',
 });
 
 export const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -110,6 +139,7 @@ export const DEFAULT_LIMITS: Limits = Object.freeze({
   custodyBytesPerFlow: 4 * 2 ** 20,
   custodyBytes: 256 * 2 ** 20,
   flowsPerHost: null,
+  parkedSyns: 1_024,
 });
 
 export const DEFAULT_STEERING: SteeringConfig = Object.freeze({

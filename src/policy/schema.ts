@@ -9,9 +9,7 @@ import { parseAddress } from '../wire/address.ts';
 import {
   DEFAULT_CONFIG,
   DEFAULT_LIMITS,
-  DEFAULT_RULE,
   DEFAULT_STEERING,
-  FLOW_CLASSES,
   type GatewayConfig,
   LOG_FORMATS,
   LOG_LEVELS,
@@ -19,27 +17,8 @@ import {
   type PolicyRule,
 } from './policy.ts';
 import { type ConfigProblem, type JsonSchemaNode, problemsOf } from './problems.ts';
-import { BYTES_FORM, BYTES_PATTERN, DURATION_FORM, DURATION_PATTERN, parseBytes, parseDuration } from './units.ts';
-
-/** IFNAMSIZ of linux/if.h is 16 with the final zero; dev_valid_name() in net/core/dev.c forbids `/`, `:` and blanks. */
-const INTERFACE_PATTERN = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
-
-const interfaceName = z
-  .string('must be an interface name')
-  .regex(INTERFACE_PATTERN, 'must be an interface name (1 to 15 characters)');
-
-const durationOrOff = z
-  .union(
-    [
-      z.literal('off'),
-      z.literal(false),
-      z.number().positive(),
-      z.string().regex(DURATION_PATTERN, `must be off or ${DURATION_FORM}`),
-    ],
-    `must be off or ${DURATION_FORM}`,
-  )
-  .transform((value) => (value === 'off' || value === false ? null : (parseDuration(value) ?? Number.NaN)))
-  .refine((value) => !Number.isNaN(value), `must be off or ${DURATION_FORM}`);
+import { durationOrOff, interfaceName, rule } from './rule-schema.ts';
+import { BYTES_FORM, BYTES_PATTERN, parseBytes } from './units.ts';
 
 /** A size of at least `least` and at most `most` bytes. */
 function bytes(least: number, most: number) {
@@ -53,24 +32,6 @@ function bytes(least: number, most: number) {
 function whole(least: number, most: number, message = `must be a whole number, ${least} to ${most}`) {
   return z.int(message).min(least, message).max(most, message);
 }
-
-/** One or several of a thing, as a list. */
-function listOf<T extends z.ZodType>(item: T) {
-  return z.union([item, z.array(item).min(1)]).transform((value) => (Array.isArray(value) ? value : [value]));
-}
-
-const prefix = z
-  .union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be a prefix such as 192.0.2.0/24 or 2001:db8::/32')
-  .transform((value) => (value.includes('/') ? value : `${value}/${value.includes(':') ? 128 : 32}`));
-
-const PORT_MESSAGE = 'must be a port, 1 to 65535, or a range such as 5000-5999';
-const port = z
-  .union([whole(1, 65_535, PORT_MESSAGE), z.string().regex(/^\d{1,5}(-\d{1,5})?$/, PORT_MESSAGE)], PORT_MESSAGE)
-  .transform((value) => {
-    const [from, to] = String(value).split('-').map(Number);
-    return { from: from!, to: to ?? from! };
-  })
-  .refine(({ from, to }) => from >= 1 && to <= 65_535 && from <= to, PORT_MESSAGE);
 
 const METRICS_MESSAGE = 'must be off, or an address and a port such as 127.0.0.1:9469 or [::1]:9469';
 const METRICS_PATTERN = /^(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]+)\]):(\d{1,5})$/;
@@ -88,33 +49,6 @@ function toMetricsAddress(text: string): MetricsAddress | undefined {
   return { host, port: number };
 }
 
-const rule = z.strictObject({
-  match: z
-    .strictObject({
-      prefix: listOf(prefix).optional().describe('one endpoint lies in one of these prefixes'),
-      port: listOf(port).optional().describe('one endpoint uses one of these ports or ranges'),
-      interface: listOf(interfaceName).optional().describe('the flow passes one of these interfaces'),
-    })
-    .default({})
-    .describe('what the rule applies to; every part given must match'),
-  class: z
-    .enum(FLOW_CLASSES, `must be one of ${FLOW_CLASSES.join(', ')}`)
-    .default(DEFAULT_RULE.class)
-    .describe('order in which flows are handed back; bypass: never frozen'),
-  maxOutage: durationOrOff.prefault('off').describe('a flow frozen for longer is ended'),
-  custody: z
-    .boolean('must be true or false')
-    .default(DEFAULT_RULE.custody)
-    .describe("bytes in flight may be acknowledged in the far peer's name"),
-  wakeup: z
-    .boolean('must be true or false')
-    .default(DEFAULT_RULE.wakeup)
-    .describe('far senders are woken by ICMP when the link is back'),
-  trickle: durationOrOff
-    .prefault('off')
-    .describe('interval at which a frozen flow may send a little, against TCP_USER_TIMEOUT'),
-});
-
 /** A key that this version takes note of only to say that it does nothing yet. */
 function notInThisVersion(what: string) {
   return z.union([z.literal('off'), z.literal(false)], `must be off: this version ${what}`).optional();
@@ -124,6 +58,7 @@ function notInThisVersion(what: string) {
 const ARENA_LEAST = 2 ** 20;
 const ARENA_MOST = 4 * 2 ** 30;
 
+const HOST_MESSAGE = 'must be auto, off, or a whole number, 1 to 16777216';
 const TABLE_MESSAGE = 'must be auto or a table number, 1 to 4294967295';
 const PRIORITY_MESSAGE = 'must be auto or a priority, 1 to 32765';
 
@@ -135,6 +70,7 @@ const schema = z.strictObject({
         role: z
           .enum(['lan', 'wan'], 'must be lan or wan')
           .describe('lan: towards the hosts; wan: towards the rest of the world'),
+        maxOutage: durationOrOff.optional().describe('connections that wait for this link longer are given up'),
         detectors: z
           .strictObject({
             silence: z
@@ -162,7 +98,13 @@ const schema = z.strictObject({
       custodyBytes: bytes(0, ARENA_MOST)
         .prefault(DEFAULT_LIMITS.custodyBytes)
         .describe('custody of all flows together'),
-      flowsPerHost: notInThisVersion('has no limit per host').describe('flows of one LAN host'),
+      flowsPerHost: z
+        .union([z.literal(['auto', 'off']), z.literal(false), whole(1, 2 ** 24, HOST_MESSAGE)], HOST_MESSAGE)
+        .default('auto')
+        .describe('flows of one LAN host; auto: as many as the others leave free'),
+      parkedSyns: whole(0, 2 ** 20)
+        .default(DEFAULT_LIMITS.parkedSyns)
+        .describe('SYNs that wait for a lost link, of all hosts together'),
     })
     .prefault({}),
   journal: notInThisVersion('keeps no journal').describe('where custody is written before it is acknowledged'),
@@ -229,9 +171,10 @@ export function checkConfig(document: unknown): ConfigResult {
   return {
     ok: true,
     config: {
-      links: Object.entries(links).map(([name, { role, detectors }]) => ({
+      links: Object.entries(links).map(([name, { role, detectors, maxOutage }]) => ({
         name,
         role,
+        ...(maxOutage === undefined || maxOutage === null ? {} : { maxOutage }),
         ...(detectors.silence === undefined ? {} : { silence: detectors.silence }),
       })),
       policy: policy satisfies readonly PolicyRule[],
@@ -239,7 +182,7 @@ export function checkConfig(document: unknown): ConfigResult {
         ...limits,
         // The smaller limit rules; a person who lowers the total need not know of the other.
         custodyBytesPerFlow: Math.min(limits.custodyBytesPerFlow, limits.custodyBytes),
-        flowsPerHost: null,
+        flowsPerHost: flowsPerHost(limits.flowsPerHost, limits.maxFlows),
       },
       control: control ?? null,
       metrics,
@@ -251,6 +194,12 @@ export function checkConfig(document: unknown): ConfigResult {
       },
     },
   };
+}
+
+/** `auto` is null: half of what is free. `off`: the table alone limits. */
+function flowsPerHost(value: number | string | false, maxFlows: number): number | null {
+  if (value === 'auto') return null;
+  return typeof value === 'number' ? value : maxFlows;
 }
 
 /** JSON Schema (draft 2020-12) of the configuration file, for editors. */

@@ -104,6 +104,21 @@ describe('text for people', () => {
     flows: { total: 2, opening: 0, flowing: 1, frozen: 1, handback: 0, closing: 0, bypass: 0 },
     classes: {},
     custodyBytes: 2_048,
+    resources: {
+      flows: 2,
+      maxFlows: 65_536,
+      hosts: 1,
+      busiestHostFlows: 2,
+      flowsPerHost: 65_534,
+      custodyBytes: 2_048,
+      maxCustodyBytes: 4_096,
+      maxCustodyBytesPerFlow: 1_024,
+      parkedSyns: 3,
+      maxParkedSyns: 1_024,
+      halfOpen: 0,
+      suspects: 0,
+      arenaBytes: 65_536,
+    },
     counters: { packets: 12, bytes: 0 },
     degraded: [],
   };
@@ -117,7 +132,8 @@ describe('text for people', () => {
         'wan0  wan   lost   30s  no carrier  carrier gone',
         '',
         'flows    2 (opening 0, flowing 1, frozen 1, handback 0, closing 0, bypass 0)',
-        'custody  2.0 KiB',
+        'custody  2.0 KiB of 4.0 KiB',
+        'hosts    1 (most flows of one 2 of 65534), parked SYNs 3 of 1024',
         '',
         'COUNTER  VALUE',
         'packets     12',
@@ -140,11 +156,17 @@ describe('text for people', () => {
       near: 'originator',
       frozenSince: '1970-01-01T00:00:00.000Z',
       custodyBytes: 10,
-      class: 'normal',
+      class: 'temporary',
+      priority: 'normal',
+      rule: null,
+      limit: 600,
+      limitBy: 'link',
+      deadline: null,
+      trickling: false,
       bypassReason: null,
     };
     expect(flowsText([flow], 12_000).split('\n')[1]).toBe(
-      '1.2  10.0.0.1:1  10.0.0.2:2  frozen  originator  12s            10 B  normal  -',
+      '1.2  10.0.0.1:1  10.0.0.2:2  frozen  originator  12s            10 B  temporary  10m 0s (link)  -',
     );
     expect(flowsText([], 0).split('\n')).toHaveLength(1);
   });

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { onKey, shownFlows, TOP_START, type TopData, type TopState, topLines } from '../../src/cli/top-view.ts';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { toEventJson } from '../../src/control/history.ts';
-import { sampleStatus } from '../control/samples.ts';
+import { NO_LIMIT, sampleStatus } from '../control/samples.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00.000Z');
 const PHASES = { opening: 0, flowing: 1, frozen: 2, handback: 0, closing: 0, bypass: 0 };
@@ -39,6 +39,7 @@ function flow(id: string, phase: string, custodyBytes: number, frozenSeconds: nu
     frozenSince: frozenSeconds === null ? null : new Date(NOW - frozenSeconds * 1_000).toISOString(),
     custodyBytes,
     class: 'normal',
+    ...NO_LIMIT,
     bypassReason: null,
   };
 }

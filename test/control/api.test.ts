@@ -115,10 +115,21 @@ test('a flow for programs', () => {
     near: 'originator',
     frozenSince: 5_000_000,
     custodyBytes: 9,
-    class: 'normal',
+    class: 'temporary',
+    priority: 'normal',
+    rule: 0,
+    limit: 60_000_000,
+    limitBy: 'rule',
+    deadline: 65_000_000,
+    trickling: false,
     bypassReason: null,
   } as const;
   const json = toFlowJson(flow, (at) => new Date(at / 1_000));
-  expect(json).toEqual({ ...flow, frozenSince: '1970-01-01T00:00:05.000Z' });
+  expect(json).toEqual({
+    ...flow,
+    frozenSince: '1970-01-01T00:00:05.000Z',
+    limit: 60,
+    deadline: '1970-01-01T00:01:05.000Z',
+  });
   expect(toFlowJson({ ...flow, frozenSince: null }, () => new Date(0)).frozenSince).toBeNull();
 });

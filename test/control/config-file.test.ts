@@ -33,7 +33,7 @@ describe('problems name file, line and key, in the order of the lines', () => {
   });
 
   test('items of lists are counted from one', () => {
-    const text = 'policy:\n  - class: bulk\n  - match:\n      port:\n        - 22\n        - 99999\n';
+    const text = 'policy:\n  - class: critical\n  - match:\n      port:\n        - 22\n        - 99999\n';
     expect(refusal(text)).toEqual([
       'f.yaml:6:11: policy[2].match.port[2] must be a port, 1 to 65535, or a range such as 5000-5999',
     ]);

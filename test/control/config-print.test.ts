@@ -41,7 +41,12 @@ describe('what is printed is a configuration that means the same', () => {
   test.each([
     {},
     { limits: { arenaBytes: '8MiB', custodyBytes: 1000 }, steering: { table: 99, priority: 5 } },
-    { policy: [{ class: 'bulk', maxOutage: '5m', match: { port: [22, '5-9'], prefix: '10.0.0.0/8' } }, {}] },
+    {
+      policy: [
+        { class: 'suspension', keep: '1m', maxOutage: '5m', match: { port: [22, '5-9'], prefix: '10.0.0.0/8' } },
+        {},
+      ],
+    },
     { links: { wan1: { role: 'wan', detectors: { silence: false } }, wan9: { role: 'wan' } } },
   ])('%j', (document) => {
     const result = checkConfig(document);

@@ -21,6 +21,21 @@ const STATUS: StatusJson = {
   flows: { total: 0, opening: 0, flowing: 0, frozen: 0, handback: 0, closing: 0, bypass: 0 },
   classes: {},
   custodyBytes: 0,
+  resources: {
+    flows: 2,
+    maxFlows: 65_536,
+    hosts: 1,
+    busiestHostFlows: 2,
+    flowsPerHost: 65_534,
+    custodyBytes: 0,
+    maxCustodyBytes: 4_096,
+    maxCustodyBytesPerFlow: 1_024,
+    parkedSyns: 3,
+    maxParkedSyns: 1_024,
+    halfOpen: 0,
+    suspects: 0,
+    arenaBytes: 65_536,
+  },
   counters: { packets: 1 },
   degraded: [],
 };
@@ -44,6 +59,11 @@ class Target implements ControlTarget {
     this.asked.push(toCommand(action, body));
     if (action === 'abort') throw new TcpfreezeError('FLOW_UNKNOWN', 'no such flow', 'see flows');
     return { flows: 3, message: 'done' };
+  }
+
+  async reload(): Promise<DoneJson> {
+    this.asked.push('reload');
+    return { flows: 0, message: '2 rules apply from now on' };
   }
 }
 

@@ -20,24 +20,20 @@ describe('a full table', () => {
       rig.advance(4e6);
     }
     expect(rig.flows()).toHaveLength(16);
-    expect(rig.counter('flowsRefused')).toBeGreaterThan(0);
+    expect(rig.counter('flowsExpired')).toBeGreaterThan(0);
     for (const c of flows) c.data('near', 1);
     flows[0]!.lose();
     expect(rig.flows().filter((flow) => flow.phase === 'frozen')).toHaveLength(10);
     expect(rig.custodyBytes).toBe(10 * SEGMENT);
   });
 
-  it('finds room among half-open flows older than 3 s, so that a flood does not lock others out', () => {
+  it('finds room among half-open flows, so that a flood does not lock others out', () => {
     const rig = new Rig({ maxFlows: 16 });
     flood(rig, 16);
     const c = new Conversation(rig, PLAIN, 40_000).open();
-    expect(rig.flows().some((flow) => flow.phase === 'flowing')).toBe(false);
-    rig.advance(4e6);
-    const d = new Conversation(rig, PLAIN, 40_001).open();
-    d.data('near', 1);
-    d.lose();
-    expectPacket(d.seen().at(-1), toNear, ack(1 + SEGMENT), window(0));
-    expect(c.fromNear().unchanged).toBe(true);
+    c.data('near', 1);
+    c.lose();
+    expectPacket(c.seen().at(-1), toNear, ack(1 + SEGMENT), window(0));
   });
 
   it('a flow without a place passes untouched, also while the link is lost', () => {

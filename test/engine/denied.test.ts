@@ -84,7 +84,7 @@ describe('a sender without custody', () => {
 
 describe('budget of all flows together', () => {
   it('denies the flow that does not fit, and serves the next one when room returns', () => {
-    const rig = new Rig({ custodyBytesTotal: 5_000 });
+    const rig = new Rig({ custodyBytesTotal: 7_000 });
     const a = new Conversation(rig, PLAIN, 40_001).open();
     const b = new Conversation(rig, PLAIN, 40_002).open();
     a.data('near', 3);

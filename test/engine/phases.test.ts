@@ -127,6 +127,10 @@ function check(action: number, c: Conversation, phase: string, side: Side, kind:
       c.restore();
       expectPackets(c.seen(), [toFar, flags('S'), seq(0)]);
       return;
+    case table.ACT_NEXT:
+      expect(outcome.disposition).toBe(CONSUME);
+      expect(c.seen()).toEqual([]);
+      return;
     case table.ACT_TAKE:
       expect(outcome.disposition).toBe(CONSUME);
       expect(rig.flow.custodyBytes).toBe(3 * SEGMENT + 100);

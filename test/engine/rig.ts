@@ -57,6 +57,8 @@ export class Rig {
       maxFlows: 64,
       custodyBytesPerFlow: 1 << 20,
       custodyBytesTotal: 4 << 20,
+      // One host is the whole network here; shares of hosts have tests of their own.
+      flowsPerHost: options.maxFlows ?? 64,
       freezing: true,
       hashKey: [0x0123_4567, 0x89ab_cdef | 0],
       seed: 7,

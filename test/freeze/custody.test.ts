@@ -73,7 +73,7 @@ describe('custody', () => {
     expect([a.room, b.room]).toEqual([0, 0]);
     a.release(50);
     expect([a.room, b.room]).toEqual([50, 40]);
-    expect(new CustodyBudget(0, 100).room(0)).toBe(0);
-    expect(new CustodyBudget(10, 100).room(20)).toBe(0);
+    expect(new CustodyBudget(0, 100).room(0, null)).toBe(0);
+    expect(new CustodyBudget(10, 100).room(20, null)).toBe(0);
   });
 });

@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { ControlServer, type ControlTarget } from '../../src/control/control.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
-import { sampleStatus } from '../control/samples.ts';
+import { NO_LIMIT, sampleStatus } from '../control/samples.ts';
 
 const run = promisify(execFile);
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -71,9 +71,14 @@ class Target implements ControlTarget {
         frozenSince: i % 2 === 0 ? new Date(Date.now() - 1_000).toISOString() : null,
         custodyBytes: i % 2 === 0 ? i : 0,
         class: 'normal',
+        ...NO_LIMIT,
         bypassReason: null,
       })),
     );
+  }
+
+  async reload(): Promise<{ flows: number; message: string }> {
+    return { flows: 0, message: '' };
   }
 
   act(): Promise<{ flows: number; message: string }> {

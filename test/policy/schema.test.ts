@@ -30,14 +30,23 @@ test('every key is taken over', () => {
   const result = checkConfig({
     links: { lan0: { role: 'lan' }, 'wan0.7': { role: 'wan', detectors: {} } },
     policy: [
-      { match: { prefix: '10.0.0.0/8', port: 22, interface: 'lan0' }, class: 'interactive', maxOutage: '1h' },
+      { match: { prefix: '10.0.0.0/8', port: 22, interface: 'lan0' }, class: 'critical', maxOutage: '1h' },
       {
         match: { prefix: ['2001:db8::1', '192.0.2.1'], port: ['5000-5999', 80] },
         custody: false,
         wakeup: false,
         trickle: 4,
       },
-      { class: 'bypass', maxOutage: 'off' },
+      {
+        class: 'suspension',
+        keep: '5m',
+        priority: 'bulk',
+        freeze: false,
+        parkSyn: false,
+        giveUp: 'silent',
+        trickle: 'off',
+      },
+      { maxOutage: 'off', trickle: 'on' },
     ],
     limits: {
       maxFlows: 10,
@@ -64,7 +73,7 @@ test('every key is taken over', () => {
         {
           ...DEFAULT_RULE,
           match: { prefix: ['10.0.0.0/8'], port: [{ from: 22, to: 22 }], interface: ['lan0'] },
-          class: 'interactive',
+          class: 'critical',
           maxOutage: 3_600_000_000,
         },
         {
@@ -80,14 +89,25 @@ test('every key is taken over', () => {
           wakeup: false,
           trickle: 4_000_000,
         },
-        { ...DEFAULT_RULE, class: 'bypass' },
+        {
+          ...DEFAULT_RULE,
+          class: 'suspension',
+          keep: 300_000_000,
+          priority: 'bulk',
+          freeze: false,
+          parkSyn: false,
+          giveUp: 'silent',
+          trickle: 'off',
+        },
+        { ...DEFAULT_RULE, trickle: 4_000_000 },
       ],
       limits: {
         maxFlows: 10,
         arenaBytes: 2 ** 24,
         custodyBytesPerFlow: 2 ** 20,
         custodyBytes: 2 ** 21,
-        flowsPerHost: null,
+        flowsPerHost: 10,
+        parkedSyns: 1_024,
       },
       control: '/run/x.sock',
       metrics: { host: '::1', port: 9_469 },
@@ -155,7 +175,7 @@ describe('refused', () => {
     [{ metrics: '127.0.0.1:0' }, 'metrics: must be off, or an address and a port such as 127.0.0.1:9469 or [::1]:9469'],
     [
       { limits: { zzz: 1 } },
-      'limits.zzz: is not a key here; there are maxFlows, arenaBytes, custodyBytesPerFlow, custodyBytes, flowsPerHost',
+      'limits.zzz: is not a key here; there are maxFlows, arenaBytes, custodyBytesPerFlow, custodyBytes, flowsPerHost, parkedSyns',
     ],
   ])('%j', (document, problem) => expect(problems(document)).toEqual([problem]));
 });
