@@ -47,7 +47,7 @@ export async function playOutages(
   try {
     for (const [index, seconds] of options.outages.entries()) {
       if (index > 0) await options.onStage?.('again', scene);
-      const at = await lab.link.cut(kind);
+      const at = await (options.loss === undefined ? lab.link.cut(kind) : options.loss.begin(scene));
       if (index === 0) {
         cutAt = at;
         await options.onStage?.('cut', scene);
@@ -67,7 +67,8 @@ export async function playOutages(
       await wake();
       frozen = await sampler.take();
       await sleepUntil(end);
-      restoredAt = linkUpTime(kind, await lab.link.restore());
+      restoredAt =
+        options.loss === undefined ? linkUpTime(kind, await lab.link.restore()) : await options.loss.end(scene);
       if (options.freezeAfterMillis !== undefined && gateway !== undefined) {
         // Nothing but the command tells the gateway that the link is back.
         restoredAt = monotonicMicros();

@@ -49,4 +49,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
   nft: 'nftables',
   sysctl: 'procps',
   ping: 'iputils-ping',
+  dnsmasq: 'dnsmasq-base',
+  dhclient: 'isc-dhcp-client',
+  udhcpc: 'udhcpc',
 };

@@ -2,7 +2,7 @@
 import type { Namespace } from './namespace.ts';
 import { parseSs, type SocketReading } from './ss.ts';
 import type { Lab } from './topology.ts';
-import { type Flow, TRAFFIC_PORT } from './traffic-handle.ts';
+import { type Endpoint, type Flow, TRAFFIC_PORT } from './traffic-handle.ts';
 
 export class SocketSampler {
   readonly #lab: Lab;
@@ -15,12 +15,17 @@ export class SocketSampler {
 
   /** The sending end's socket of every flow that still has one, by the flow's name. */
   async take(): Promise<Map<string, SocketReading>> {
-    const [host, server] = await Promise.all([sockets(this.#lab.host), sockets(this.#lab.server)]);
+    const { host, guest, server } = this.#lab;
+    const all = { host, guest, server };
+    const senders = new Set(this.#flows.map((flow) => flow.senderRole));
+    const own = new Map<Endpoint, SocketReading[]>();
+    await Promise.all([...senders].map(async (role) => void own.set(role, await sockets(all[role]!))));
     const readings = new Map<string, SocketReading>();
     for (const flow of this.#flows) {
-      const own = flow.senderRole === 'host' ? host : server;
       // The opener's port is the local one at the opener and the peer's at the responder.
-      const reading = own.find((one) => portOf(flow.sentByOpener ? one.local : one.peer) === flow.port);
+      const reading = own
+        .get(flow.senderRole)
+        ?.find((one) => portOf(flow.sentByOpener ? one.local : one.peer) === flow.port);
       if (reading !== undefined) readings.set(flow.name, reading);
     }
     return readings;

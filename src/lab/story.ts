@@ -16,6 +16,8 @@ export interface StoryOptions extends LabOptions {
   /** Default: none, i.e. plain kernel forwarding. */
   readonly gateway?: boolean | GatewayOptions;
   readonly cut?: CutKind;
+  /** A loss that is not the emulated link's; takes the place of `cut`. */
+  readonly loss?: Loss;
   /** Length of each outage in seconds; several are several cuts in a row. */
   readonly outages: readonly number[];
   /** Time from link-up to the next cut of several, milliseconds, default 100. */
@@ -38,6 +40,12 @@ export interface StoryOptions extends LabOptions {
   readonly onStage?: (stage: Stage, scene: Scene) => Promise<void> | void;
   /** Called about four times a second with the bytes received so far by each flow: for showing progress. */
   readonly onProgress?: (progress: Progress) => void;
+}
+
+/** Something that is lost and comes back; both say when, in microseconds of CLOCK_MONOTONIC. */
+export interface Loss {
+  readonly begin: (scene: Scene) => Promise<number>;
+  readonly end: (scene: Scene) => Promise<number>;
 }
 
 /**

@@ -4,6 +4,7 @@
  *     router   host -- lan0 [gateway] wan0 -- [link] -- server
  *     nat      as router, the gateway masquerades on wan0
  *     access   host -- [link] -- lan0 [gateway] wan0 -- server
+ *     site     two hosts on a bridge lan0 [gateway] wan0 -- [link] -- isp -- server        (site.ts)
  *
  * The link works on layer 2, so the subnet goes on behind it. Duplicate address detection is off: nothing waits for addresses.
  * Offloads are off on the cables of the emulated link, so that it sees single frames with full checksums, and on elsewhere.
@@ -15,13 +16,15 @@ import { chooseCongestion, selectCongestion } from './congestion.ts';
 import { EmulatedLink, type LinkSettings, STANDARD_LINK } from './link-handle.ts';
 import { Namespace, namespaceName, nextLabNumber } from './namespace.ts';
 import { runCommand } from './run-command.ts';
+import { addressSite } from './site.ts';
 
-export type TopologyName = 'router' | 'nat' | 'access';
+export type TopologyName = 'router' | 'nat' | 'access' | 'site';
 export type Family = 4 | 6;
 
 /** Where every address of the lab is. Nothing of it exists outside the run's own namespaces. */
 export const ADDRESS = {
   host: { 4: '10.81.1.2', 6: 'fd81:1::2' },
+  guest: { 4: '10.81.1.3', 6: 'fd81:1::3' },
   gatewayLan: { 4: '10.81.1.1', 6: 'fd81:1::1' },
   gatewayWan: { 4: '10.81.2.1', 6: 'fd81:2::1' },
   server: { 4: '10.81.2.2', 6: 'fd81:2::2' },
@@ -31,6 +34,10 @@ export const LAN_INTERFACE = 'lan0';
 export const WAN_INTERFACE = 'wan0';
 /** The interface of the host and of the server. */
 export const END_INTERFACE = 'eth0';
+/** Of a `site`: the provider's interface towards the server, and the gateway's bridge ports. */
+export const ISP_SERVER_INTERFACE = 'eth1';
+export const HOST_PORT = 'lan1';
+export const GUEST_PORT = 'lan2';
 
 const LAN_SUBNET = { 4: '10.81.1.0/24', 6: 'fd81:1::/64' } as const;
 
@@ -44,7 +51,10 @@ export interface LabOptions {
   readonly sysctl?: Readonly<Partial<Record<Role, Readonly<Record<string, string | number>>>>>;
 }
 
-export type Role = 'host' | 'gateway' | 'link' | 'server';
+export type Role = 'host' | 'gateway' | 'link' | 'server' | 'guest' | 'isp';
+
+/** `guest` and `isp` are there in a `site` only. */
+type Roles = Readonly<Record<Exclude<Role, 'guest' | 'isp'>, Namespace>> & Partial<Record<Role, Namespace>>;
 
 /** A veth pair. Ends of an emulated link carry no addresses and no offloads. */
 interface Cable {
@@ -87,8 +97,21 @@ const ROUTER: Plan = {
   masquerade: false,
 };
 
+const SITE_PLAN: Plan = {
+  cables: [
+    cable(['host', END_INTERFACE], ['gateway', HOST_PORT], false),
+    cable(['guest', END_INTERFACE], ['gateway', GUEST_PORT], false),
+    cable(['gateway', WAN_INTERFACE], ['link', GATEWAY_END], true),
+    cable(['isp', END_INTERFACE], ['link', OTHER_END], true),
+    cable(['isp', ISP_SERVER_INTERFACE], ['server', END_INTERFACE], false),
+  ],
+  gatewayInterface: WAN_INTERFACE,
+  masquerade: false,
+};
+
 const PLANS: Readonly<Record<TopologyName, Plan>> = {
   router: ROUTER,
+  site: SITE_PLAN,
   nat: { ...ROUTER, masquerade: true },
   access: {
     cables: [
@@ -107,16 +130,21 @@ export class Lab {
   readonly host: Namespace;
   readonly gateway: Namespace;
   readonly server: Namespace;
+  /** Another host on the LAN, and the provider's router: of a `site` only. */
+  readonly guest: Namespace | undefined;
+  readonly isp: Namespace | undefined;
   readonly link: EmulatedLink;
   /** The interface of the gateway that loses its carrier when the link is cut. */
   readonly lostInterface: string;
   readonly #all: readonly Namespace[];
 
-  private constructor(topology: TopologyName, roles: Readonly<Record<Role, Namespace>>, link: EmulatedLink) {
+  private constructor(topology: TopologyName, roles: Roles, link: EmulatedLink) {
     this.topology = topology;
     this.host = roles.host;
     this.gateway = roles.gateway;
     this.server = roles.server;
+    this.guest = roles.guest;
+    this.isp = roles.isp;
     this.link = link;
     this.lostInterface = PLANS[topology].gatewayInterface;
     this.#all = Object.values(roles);
@@ -134,15 +162,18 @@ export class Lab {
       return namespace;
     };
     try {
-      const roles: Record<Role, Namespace> = {
+      const roles: Roles = {
         host: await make('host'),
         gateway: await make('gateway'),
         link: await make('link'),
         server: await make('server'),
+        ...(options.topology === 'site' ? { guest: await make('guest'), isp: await make('isp') } : {}),
       };
       await setKernel(roles, congestion, options);
       for (const one of plan.cables) await plug(one, roles);
-      await setAddresses(roles, plan);
+      const { guest, isp } = roles;
+      if (guest !== undefined && isp !== undefined) await addressSite({ ...roles, guest, isp });
+      else await setAddresses(roles, plan);
       const link = await EmulatedLink.start(
         {
           namespace: roles.link,
@@ -166,57 +197,50 @@ export class Lab {
   }
 }
 
-async function setKernel(roles: Record<Role, Namespace>, congestion: string, options: LabOptions): Promise<void> {
+async function setKernel(roles: Roles, congestion: string, options: LabOptions): Promise<void> {
   const noDad = { 'net.ipv6.conf.all.accept_dad': 0, 'net.ipv6.conf.default.accept_dad': 0 };
   const endpoint = {
     ...noDad,
     // A metrics cache would carry ssthresh from one story to the next.
     'net.ipv4.tcp_no_metrics_save': 1,
   };
+  const router = {
+    ...noDad,
+    'net.ipv4.ip_forward': 1,
+    'net.ipv6.conf.all.forwarding': 1,
+    // IPv6 addresses would not come back after the interface was down; on a real router they are configured again.
+    'net.ipv6.conf.all.keep_addr_on_down': 1,
+    'net.ipv6.conf.default.keep_addr_on_down': 1,
+  };
   const standard: Record<Role, Record<string, string | number>> = {
     host: endpoint,
+    guest: endpoint,
     server: endpoint,
-    gateway: {
-      ...noDad,
-      'net.ipv4.ip_forward': 1,
-      'net.ipv6.conf.all.forwarding': 1,
-      // IPv6 addresses would not come back after the interface was down; on a real router they are configured again.
-      'net.ipv6.conf.all.keep_addr_on_down': 1,
-      'net.ipv6.conf.default.keep_addr_on_down': 1,
-    },
+    isp: router,
+    gateway: router,
     // The link is a wire: it must not speak.
     link: { 'net.ipv6.conf.all.disable_ipv6': 1, 'net.ipv6.conf.default.disable_ipv6': 1 },
   };
   for (const [role, namespace] of Object.entries(roles) as [Role, Namespace][]) {
     await namespace.sysctl({ ...standard[role], ...options.sysctl?.[role] });
-    if (role === 'host' || role === 'server') await selectCongestion(namespace, congestion);
+    if (standard[role] === endpoint) await selectCongestion(namespace, congestion);
   }
 }
 
-async function plug(one: Cable, roles: Record<Role, Namespace>): Promise<void> {
+async function plug(one: Cable, roles: Roles): Promise<void> {
   const [a, b] = one.ends;
-  const peer = ['peer', 'name', b.interface, 'netns', roles[b.role].name];
-  await roles[a.role].ip('link', 'add', a.interface, 'type', 'veth', ...peer);
+  const of = (end: CableEnd): Namespace => roles[end.role]!;
+  const peer = ['peer', 'name', b.interface, 'netns', of(b).name];
+  await of(a).ip('link', 'add', a.interface, 'type', 'veth', ...peer);
   for (const end of one.ends) {
     if (one.emulated) {
-      await roles[end.role].exec('ethtool', [
-        '-K',
-        end.interface,
-        'tx',
-        'off',
-        'tso',
-        'off',
-        'gso',
-        'off',
-        'gro',
-        'off',
-      ]);
+      await of(end).exec('ethtool', ['-K', end.interface, 'tx', 'off', 'tso', 'off', 'gso', 'off', 'gro', 'off']);
     }
-    await roles[end.role].ip('link', 'set', end.interface, 'up');
+    await of(end).ip('link', 'set', end.interface, 'up');
   }
 }
 
-async function setAddresses(roles: Record<Role, Namespace>, plan: Plan): Promise<void> {
+async function setAddresses(roles: Roles, plan: Plan): Promise<void> {
   const { host, gateway, server } = roles;
   const add = async (to: Namespace, device: string, address: { readonly 4: string; readonly 6: string }) => {
     await to.ip('address', 'add', `${address[4]}/24`, 'dev', device);

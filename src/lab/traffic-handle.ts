@@ -8,10 +8,13 @@ import type { FlowMode } from './traffic.ts';
 
 export const TRAFFIC_PORT = 5800;
 
+/** Who runs applications; `guest` is there in a `site` only. */
+export type Endpoint = 'host' | 'guest' | 'server';
+
 export interface FlowOptions {
   readonly mode: FlowMode;
-  /** Who connects; the other one listens. Default `host`. */
-  readonly opener?: 'host' | 'server';
+  /** Who connects; the other one listens (for a guest the server). Default `host`. */
+  readonly opener?: Endpoint;
   readonly family?: Family;
   readonly seed?: number;
   /** Bytes to transfer; absent: until `stop`. */
@@ -87,37 +90,41 @@ export class TrafficAgent {
   }
 }
 
-/** The two applications of a lab and the connections between them. */
+/** The applications of a lab and the connections between them. */
 export class Traffic {
-  readonly #agents: Readonly<Record<'host' | 'server', TrafficAgent>>;
+  readonly #agents: Readonly<Partial<Record<Endpoint, TrafficAgent>>>;
   #next = 1;
 
-  private constructor(host: TrafficAgent, server: TrafficAgent) {
-    this.#agents = { host, server };
+  private constructor(agents: Readonly<Partial<Record<Endpoint, TrafficAgent>>>) {
+    this.#agents = agents;
   }
 
   static async start(lab: Lab): Promise<Traffic> {
-    return new Traffic(await TrafficAgent.start(lab.host), await TrafficAgent.start(lab.server));
+    const host = await TrafficAgent.start(lab.host);
+    const server = await TrafficAgent.start(lab.server);
+    return new Traffic(
+      lab.guest === undefined ? { host, server } : { host, server, guest: await TrafficAgent.start(lab.guest) },
+    );
   }
 
   /** Opens a connection; resolves when it is established. @throws TcpfreezeError: refused, timed out */
   async open(options: FlowOptions): Promise<Flow> {
     const flow = `f${this.#next++}`;
     const opener = options.opener ?? 'host';
-    const responder = opener === 'host' ? 'server' : 'host';
+    const responder = opener === 'server' ? 'host' : 'server';
     const address = ADDRESS[responder][options.family ?? 4];
     const { mode, bytes, keepAliveMillis } = options;
     const seed = options.seed ?? this.#next;
-    const answer = await this.#agents[opener].request('open', {
+    const answer = await this.#agents[opener]!.request('open', {
       ...{ flow, mode, address, port: TRAFFIC_PORT, seed },
       ...(bytes === undefined ? {} : { bytes }),
       ...(keepAliveMillis === undefined ? {} : { keepAliveMillis }),
     });
-    return new Flow(flow, options, Number(answer.port), this.#agents[opener], this.#agents[responder]);
+    return new Flow(flow, options, Number(answer.port), this.#agents[opener]!, this.#agents[responder]!);
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#agents.host.stop(), this.#agents.server.stop()]);
+    await Promise.all(Object.values(this.#agents).map((agent) => agent.stop()));
   }
 }
 
@@ -199,9 +206,14 @@ export class Flow {
   }
 
   /** Which side sends (or types). */
-  get senderRole(): 'host' | 'server' {
+  get senderRole(): Endpoint {
     const opener = this.options.opener ?? 'host';
-    return this.sentByOpener ? opener : opener === 'host' ? 'server' : 'host';
+    return this.sentByOpener ? opener : opener === 'server' ? 'host' : 'server';
+  }
+
+  /** Towards the server, or from it. */
+  get direction(): 'up' | 'down' {
+    return this.senderRole === 'server' ? 'down' : 'up';
   }
 
   get #sender(): TrafficAgent {

@@ -44,10 +44,10 @@ export async function warmUp(
     counts.push(now);
     while (counts.length > 1 && now.at - counts[1]!.at >= WINDOW_MILLIS) counts.shift();
     const before = counts[0]!;
-    const fast = (['host', 'server'] as const).every((sender) => {
-      const bytes = now[sender] - before[sender];
+    const fast = (['up', 'down'] as const).every((direction) => {
+      const bytes = now[direction] - before[direction];
       const wanted = (SHARE * link.rateBps * (now.at - before.at)) / 8000;
-      return bytes >= wanted || !bulk.some((flow) => flow.senderRole === sender);
+      return bytes >= wanted || !bulk.some((flow) => flow.direction === direction);
     });
     const whole = bulk.length === 0 || now.at - before.at >= WINDOW_MILLIS;
     if (!fast || !whole || performance.now() < notBefore) return false;
@@ -70,8 +70,8 @@ function isCalm(reading: SocketReading | undefined): boolean {
 function isFilled(bulk: readonly Flow[], readings: ReadonlyMap<string, SocketReading>, link: LinkSettings): boolean {
   if (link.rateBps === 0) return true;
   const onTheWire = (link.rateBps * 2 * link.delayMillis) / 8000 / FRAME_BYTES;
-  return (['host', 'server'] as const).every((sender) => {
-    const senders = bulk.filter((flow) => flow.senderRole === sender).map(({ name }) => readings.get(name)!);
+  return (['up', 'down'] as const).every((direction) => {
+    const senders = bulk.filter((flow) => flow.direction === direction).map(({ name }) => readings.get(name)!);
     if (senders.length === 0) return true;
     // BBR drains the wire for 200 ms every 10 s; a cut at that moment would find nothing to freeze.
     const underWay = senders.reduce((sum, reading) => sum + reading.unacked, 0);
@@ -82,10 +82,10 @@ function isFilled(bulk: readonly Flow[], readings: ReadonlyMap<string, SocketRea
   });
 }
 
-/** Bytes received by now, by who sends them; time in milliseconds. */
-async function count(flows: readonly Flow[]): Promise<{ host: number; server: number; at: number }> {
-  const sums = { host: 0, server: 0, at: performance.now() };
+/** Bytes received by now, by direction; time in milliseconds. */
+async function count(flows: readonly Flow[]): Promise<{ up: number; down: number; at: number }> {
+  const sums = { up: 0, down: 0, at: performance.now() };
   const received = await Promise.all(flows.map((flow) => flow.received()));
-  for (const [index, flow] of flows.entries()) sums[flow.senderRole] += received[index]!;
+  for (const [index, flow] of flows.entries()) sums[flow.direction] += received[index]!;
   return sums;
 }
