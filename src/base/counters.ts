@@ -56,6 +56,8 @@ export const COUNTER_NAMES = [
   'synsRefused',
   'hostFlowsRefused',
   'recuts',
+  'captured',
+  'captureDropped',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

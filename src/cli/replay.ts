@@ -126,7 +126,7 @@ function writerTo({ fd, path }: Output): PcapngWriter {
     { name: LINK_NAMES[1], description: 'WAN side' },
     { name: 'tcpfreeze', description: 'packets made by the gateway' },
   ];
-  return new PcapngWriter(`tcpfreeze ${packageVersion()}`, interfaces, SNAP_LENGTH, (bytes) => {
+  return new PcapngWriter({ application: `tcpfreeze ${packageVersion()}` }, interfaces, SNAP_LENGTH, (bytes) => {
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
     } catch (error) {

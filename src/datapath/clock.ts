@@ -14,6 +14,11 @@ export function monotonicMicros(): Micros {
   return Math.floor(ORIGIN_MICROS + performance.now() * 1000);
 }
 
+/** As `monotonicMicros`, with the fraction: for the times of captured packets. */
+export function fineMicros(): Micros {
+  return ORIGIN_MICROS + performance.now() * 1000;
+}
+
 /** The wall-clock time of an instant. Follows steps of the wall clock: taken from the present distance of the clocks. */
 export function toDate(micros: Micros): Date {
   return new Date(Date.now() + (micros - monotonicMicros()) / 1000);

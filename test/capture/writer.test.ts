@@ -22,7 +22,9 @@ function datagram(length: number): Uint8Array {
 
 function write(packets: readonly WrittenPacket[], snap: number, dropped: readonly number[] = []): Uint8Array {
   const parts: Uint8Array[] = [];
-  const writer = new PcapngWriter('tcpfreeze 0', INTERFACES, snap, (bytes) => parts.push(bytes.slice()));
+  const writer = new PcapngWriter({ application: 'tcpfreeze 0' }, INTERFACES, snap, (bytes) =>
+    parts.push(bytes.slice()),
+  );
   for (const packet of packets) writer.packet(packet);
   writer.end(1_700_000_001_000_000_000n, dropped);
   return join(parts);
@@ -102,7 +104,7 @@ describe('what is written', () => {
     const full = (): never => {
       throw new Error('ENOSPC');
     };
-    const writer = new PcapngWriter('tcpfreeze 0', INTERFACES, 100, full);
+    const writer = new PcapngWriter({ application: 'tcpfreeze 0' }, INTERFACES, 100, full);
     expect(() => writer.end(0n)).toThrow('ENOSPC');
   });
 });
