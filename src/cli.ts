@@ -6,15 +6,19 @@
 import { Argument, type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
 import { act, dhcpEvent, events, flows, reload, status } from './cli/ask.ts';
+import { captureStart, captureStatus, captureStop } from './cli/capture.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
 import {
+  captureIdArgument,
   countOption,
   durationOption,
   familyOption,
   interfacesOption,
   prefixesOption,
+  rotateOption,
   secondsOption,
+  snaplenOption,
 } from './cli/options.ts';
 import { replay } from './cli/replay.ts';
 import { run } from './cli/run.ts';
@@ -121,6 +125,30 @@ controlOption(program.command('dhcp-event').description('report a lease: what ho
   .option('--lease <seconds>', "from now until the lease's end", secondsOption)
   .option(...JSON_OPTION)
   .action(dhcpEvent);
+
+const capture = program
+  .command('capture')
+  .description('record what passes the gateway, with its comments, for Wireshark');
+
+controlOption(capture.command('start').description('begin a capture'))
+  .requiredOption('--file <file>', 'file that ends in .pcapng; - for standard output, until its reader has enough')
+  .option(
+    '--filter <expression>',
+    'which packets, such as "host 10.0.0.7 and port 443" (host, net, port, link, flow, touched)',
+  )
+  .option('--snaplen <bytes>', 'most bytes kept of a packet', snaplenOption)
+  .option('--rotate <size,count>', 'go on with another file when one is full, keep so many', rotateOption)
+  .option(...JSON_OPTION)
+  .action(captureStart);
+
+controlOption(capture.command('stop').description('end a capture'))
+  .argument('[id]', 'which (default: all that write files)', captureIdArgument)
+  .option(...JSON_OPTION)
+  .action(captureStop);
+
+controlOption(capture.command('status').description('captures that are running'))
+  .option(...JSON_OPTION)
+  .action(captureStatus);
 
 program
   .command('replay')

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { TcpfreezeError } from './base/errors.ts';
 import type { EventName } from './base/event-table.ts';
 import { COUNTERS_BYTES } from './base/figures.ts';
+import { Captures } from './capture/captures.ts';
 import {
   type Action,
   accepted,
@@ -23,6 +24,7 @@ import { Metrics } from './control/metrics.ts';
 import { MetricsServer } from './control/metrics-server.ts';
 import { changed, settingsOf, unchangeable } from './control/reload.ts';
 import { packageVersion } from './control/version.ts';
+import { fineMicros } from './datapath/clock.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
 import type { GatewayConfig } from './policy/policy.ts';
@@ -72,6 +74,7 @@ export class Daemon implements ControlTarget {
     figures: () => this.#running?.datapath.figures ?? NO_FIGURES,
     eventCounts: () => this.history.counts,
   });
+  readonly captures: Captures;
   /** Settles when the gateway ended by itself; never when `stop` ended it. */
   readonly failed: Promise<TcpfreezeError>;
 
@@ -93,6 +96,11 @@ export class Daemon implements ControlTarget {
     this.#options = options;
     this.#config = options.config;
     this.#log = log;
+    const { links, steering } = options.config;
+    this.captures = new Captures(
+      { version: packageVersion(), links: links.map(({ name }) => name), tun: steering.tun, now: fineMicros },
+      (name, message, figures) => this.#say(name, message, undefined, figures),
+    );
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -107,6 +115,7 @@ export class Daemon implements ControlTarget {
     const daemon = new Daemon(options, log);
     try {
       daemon.#running = await daemon.#begin();
+      if (options.config.capture !== null) await daemon.captures.start(options.config.capture);
       daemon.#server = await ControlServer.listen(options.control, daemon);
       const { metrics } = options.config;
       if (metrics !== null) daemon.#metricsServer = await MetricsServer.listen(metrics, daemon.metrics);
@@ -127,6 +136,8 @@ export class Daemon implements ControlTarget {
     this.#stopping = true;
     clearInterval(this.#verifyTimer);
     this.#pause?.end();
+    // Before the socket: who follows a stream gets its end.
+    await this.captures.stopAll(true);
     await this.#server?.close();
     this.#server = undefined;
     await this.#metricsServer?.close();
@@ -166,6 +177,7 @@ export class Daemon implements ControlTarget {
     });
     for (const reason of datapath.degraded) this.#log.warn({ tun: datapath.tunName }, `degraded: ${reason}`);
     try {
+      await this.captures.setHost(datapath);
       const mtu = Math.max(USUAL_MTU, ...present.map((found) => found.mtu));
       const steering = this.#options.steering ? await this.#steer(datapath.tunName, mtu) : undefined;
       const running = { datapath, steering, since: Date.now() };
@@ -218,6 +230,7 @@ export class Daemon implements ControlTarget {
       const { reason } = await running.datapath.exited;
       if (this.#stopping) return;
       this.#running = undefined;
+      await this.captures.setHost(null);
       this.#say(
         'datapath-failed',
         `the datapath failed, traffic takes the kernel's way: ${reason?.message ?? 'it ended'}`,
@@ -295,8 +308,8 @@ export class Daemon implements ControlTarget {
   }
 
   /** An event of the shell's own. */
-  #say(name: EventName, message: string, error?: Error): void {
-    const event = toEventJson({ name, message }, new Date());
+  #say(name: EventName, message: string, error?: Error, figures?: Readonly<Record<string, number>>): void {
+    const event = toEventJson({ name, message, ...(figures === undefined ? {} : { figures }) }, new Date());
     this.#log[event.severity](
       { event: name, code: event.code, ...(error === undefined ? {} : { err: error }) },
       message,

@@ -27,6 +27,12 @@ export interface CaptureStatus extends CaptureRequest, Omit<CaptureFigures, 'fil
   readonly file: string | null;
 }
 
+export interface StartedCapture {
+  readonly status: CaptureStatus;
+  /** Settles when everything is written; with the reason when it ended by itself. Never rejects. */
+  readonly ended: Promise<TcpfreezeError | null>;
+}
+
 /** What is told of captures: started, stopped, failed. */
 export type CaptureListener = (
   name: 'capture-started' | 'capture-stopped' | 'capture-failed',
@@ -60,7 +66,7 @@ export class Captures {
    * @param sink for a stream
    * @throws TcpfreezeError FILTER_INVALID, CAPTURE_REFUSED, CAPTURE_LIMIT, DATAPATH_ENDED
    */
-  async start(request: CaptureRequest, sink: StreamSink | null = null): Promise<CaptureStatus> {
+  async start(request: CaptureRequest, sink: StreamSink | null = null): Promise<StartedCapture> {
     parseFilter(request.filter, this.#place.links);
     const { file } = request;
     for (const { request: other, id } of this.#running.values()) {
@@ -96,7 +102,7 @@ export class Captures {
     }
     void capture.ended.then((failure) => this.#onEnded(capture, failure));
     this.#listener('capture-started', `capture ${id} to ${file ?? 'a stream'} started`, {});
-    return statusOf(capture);
+    return { status: statusOf(capture), ended: capture.ended };
   }
 
   /** @throws TcpfreezeError NO_CAPTURE */

@@ -12,8 +12,6 @@ import type { Rotation } from './output-file.ts';
 import { Ring } from './ring.ts';
 import { COUNT_DROPPED, total } from './ring-counters.ts';
 
-export const SNAP_LENGTH_MAX = 65_535;
-
 /** Between datapath and writer: at 1 Gb/s a tenth of a second of whole packets, with 128 bytes of each several seconds. */
 const RING_BYTES = 16 << 20;
 
@@ -22,7 +20,7 @@ export interface CaptureRequest {
   readonly file: string | null;
   /** In the language of filter-language.ts; empty: everything. */
   readonly filter: string;
-  /** Most bytes kept of a packet, 1 .. SNAP_LENGTH_MAX. */
+  /** Most bytes kept of a packet, 1 .. 65 535. */
   readonly snapLength: number;
   readonly rotation: Rotation | null;
 }

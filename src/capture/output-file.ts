@@ -6,6 +6,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fstatSync,
   ftruncateSync,
@@ -20,7 +21,8 @@ import { isPcapngMagic } from './pcapng-reader.ts';
 
 /** Captures show what people do: their owner alone reads them. */
 const MODE = 0o600;
-const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+/** A FIFO without a reader must not hold up the gateway. */
+const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /**
  * Opens a file for a capture, empty.
@@ -28,11 +30,24 @@ const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
  * @throws TcpfreezeError CAPTURE_REFUSED with the reason
  */
 export function openCaptureFile(path: string): number {
+  const fd = openExisting(path);
+  try {
+    fchmodSync(fd, MODE);
+    ftruncateSync(fd);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw refused(path, codeOf(error));
+  }
+}
+
+/** Opens, or makes, what a capture may be written to, and leaves its content alone. */
+function openExisting(path: string): number {
   if (!isAbsolute(path)) throw refused(path, 'the name is not absolute');
   if (!path.endsWith('.pcapng')) throw refused(path, 'the name does not end in .pcapng');
   let fd: number;
   try {
-    fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, MODE);
+    fd = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, MODE);
   } catch (error) {
     throw refused(path, codeOf(error));
   }
@@ -43,13 +58,24 @@ export function openCaptureFile(path: string): number {
     if (found.size > 0 && !(readSync(fd, magic, 0, 4, 0) === 4 && isPcapngMagic(magic))) {
       throw refused(path, 'it exists and is no capture');
     }
-    fchmodSync(fd, MODE);
-    ftruncateSync(fd);
     return fd;
   } catch (error) {
     closeSync(fd);
     throw error instanceof TcpfreezeError ? error : refused(path, codeOf(error));
   }
+}
+
+/**
+ * Whether a capture can be written there; a file that was not there is not there afterwards either.
+ * @throws TcpfreezeError CAPTURE_REFUSED with the reason
+ */
+export function assertCaptureFile(path: string): void {
+  const isNew = !existsSync(path);
+  // An existing capture keeps what is in it.
+  if (isNew) {
+    closeSync(openCaptureFile(path));
+    unlinkSync(path);
+  } else closeSync(openExisting(path));
 }
 
 function refused(path: string, why: string): TcpfreezeError {

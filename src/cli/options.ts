@@ -1,6 +1,7 @@
 /** How values are written on the command line. */
 import { InvalidArgumentError } from 'commander';
-import { DURATION_FORM, parseDuration } from '../policy/units.ts';
+import { SNAP_LENGTH_MAX } from '../policy/policy.ts';
+import { DURATION_FORM, parseBytes, parseDuration } from '../policy/units.ts';
 import { type Prefix, parsePrefix } from '../wire/address.ts';
 
 /** `500ms`, `10s`, `2m`, `1h` to seconds. */
@@ -45,4 +46,29 @@ export function prefixesOption(text: string, before: readonly Prefix[] | undefin
     return prefix;
   });
   return [...(before ?? []), ...prefixes];
+}
+
+/** `128`: bytes kept of a packet. */
+export function snaplenOption(text: string): number {
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (value < 1 || value > SNAP_LENGTH_MAX)
+    throw new InvalidArgumentError(`It must be a number, 1 to ${SNAP_LENGTH_MAX}.`);
+  return value;
+}
+
+/** `100MB,5`: size of a file and number of files. */
+export function rotateOption(text: string): { size: number; count: number } {
+  const match = /^([^,]+),(\d{1,5})$/.exec(text);
+  const size = match === null ? undefined : parseBytes(match[1]!.trim());
+  const count = Number(match?.[2] ?? 0);
+  if (size === undefined || size < 65_536 || count < 1)
+    throw new InvalidArgumentError('It must be a size (64KiB at least) and a number of files, such as 100MB,5.');
+  return { size, count };
+}
+
+/** `3`: number of a capture. */
+export function captureIdArgument(text: string): number {
+  if (!/^[1-9]\d{0,9}$/.test(text))
+    throw new InvalidArgumentError('It must be a number, as in "tcpfreeze capture status".');
+  return Number(text);
 }

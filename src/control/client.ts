@@ -5,6 +5,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { Action, ActionJson, DoneJson, ErrorJson, FlowJson, StatusJson } from './api.ts';
+import { CAPTURE_ID_HEADER, type CaptureBody, type CaptureJson } from './captures.ts';
 import type { EventJson } from './history.ts';
 import type { LeaseJson } from './lease-api.ts';
 
@@ -40,6 +41,26 @@ export class ControlClient {
     return (await this.#json('POST', '/reload')) as DoneJson;
   }
 
+  async captures(): Promise<CaptureJson[]> {
+    return (await this.#json('GET', '/capture')) as CaptureJson[];
+  }
+
+  async startCapture(body: CaptureBody): Promise<CaptureJson> {
+    return (await this.#json('POST', '/capture/start', body)) as CaptureJson;
+  }
+
+  /** @param id undefined: all captures that write files */
+  async stopCapture(id: number | undefined): Promise<CaptureJson[]> {
+    return (await this.#json('POST', '/capture/stop', id === undefined ? {} : { id })) as CaptureJson[];
+  }
+
+  /** A capture as it comes, as bytes of a pcapng file; `id` is for `stopCapture`. */
+  async streamCapture(body: CaptureBody): Promise<{ id: number; stream: IncomingMessage }> {
+    const stream = await this.#open('POST', '/capture/stream', JSON.stringify(body));
+    if (stream.statusCode !== 200) throw errorOf(await text(stream), stream);
+    return { id: Number(stream.headers[CAPTURE_ID_HEADER]), stream };
+  }
+
   /** Events so far, and with `follow` those to come until the gateway ends or the caller stops iterating. */
   async *events(follow: boolean): AsyncGenerator<EventJson> {
     const response = await this.#open('GET', follow ? '/events?follow=1' : '/events');
@@ -57,7 +78,7 @@ export class ControlClient {
     }
   }
 
-  async #json(method: string, path: string, body?: ActionJson | LeaseJson): Promise<unknown> {
+  async #json(method: string, path: string, body?: object): Promise<unknown> {
     const response = await this.#open(method, path, body === undefined ? undefined : JSON.stringify(body));
     const answer = await text(response);
     if (response.statusCode !== 200) throw errorOf(answer, response);

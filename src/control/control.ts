@@ -6,13 +6,16 @@
  *     POST /freeze  /resume  /abort       body: {link | host | prefix | flow, lead?, for?, class?}, durations in seconds
  *     POST /dhcp-event                     body: {event, interface, ...} as in lease-api.ts
  *     POST /reload
+ *     /capture...               see captures.ts
  *
  * Errors are `{error: {code, message, remedy}}`: 400 the request is wrong, 404 and 405 no such thing, 409 the engine
  * refused, 503 the datapath is being restarted.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { TcpfreezeError } from '../base/errors.ts';
+import type { Captures } from '../capture/captures.ts';
 import { type Action, badRequest, type DoneJson, type FlowJson, type StatusJson, toErrorJson } from './api.ts';
+import { stopCaptures, streamCapture, toCaptureJson, toCaptureRequest } from './captures.ts';
 import type { EventHistory, EventJson } from './history.ts';
 import type { Metrics } from './metrics.ts';
 import { listenAt } from './socket.ts';
@@ -31,6 +34,7 @@ export interface ControlTarget {
   /** Reads the configuration again. */
   reload(): Promise<DoneJson>;
   readonly history: EventHistory;
+  readonly captures: Captures;
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
 }
 
@@ -110,6 +114,26 @@ const ROUTES: Readonly<Record<string, Route>> = {
       else response.end();
     },
   },
+  '/capture': {
+    method: 'GET',
+    serve: async ({ captures }, _url, _request, response) => respond(response, 200, captures.list().map(toCaptureJson)),
+  },
+  '/capture/start': {
+    method: 'POST',
+    serve: async ({ captures }, _url, request, response) => {
+      const { status } = await captures.start(toCaptureRequest(await readJson(request), false));
+      respond(response, 200, toCaptureJson(status));
+    },
+  },
+  '/capture/stop': {
+    method: 'POST',
+    serve: async ({ captures }, _url, request, response) =>
+      respond(response, 200, (await stopCaptures(captures, await readJson(request))).map(toCaptureJson)),
+  },
+  '/capture/stream': {
+    method: 'POST',
+    serve: async ({ captures }, _url, request, response) => streamCapture(captures, await readJson(request), response),
+  },
   '/freeze': action('freeze'),
   '/resume': action('resume'),
   '/abort': action('abort'),
@@ -179,6 +203,7 @@ function respondError(response: ServerResponse, error: unknown): void {
 function statusOf(error: TcpfreezeError): number {
   switch (error.code) {
     case 'BAD_REQUEST':
+    case 'FILTER_INVALID':
       return 400;
     case 'INTERNAL':
     case 'BAD_REPLY':

@@ -7,6 +7,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { Micros } from '../base/time.ts';
+import type { CaptureTapStart } from '../capture/capture-tap.ts';
 import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
 import { COUNTER, COUNTERS_BYTES, type CounterName, readCounters } from '../engine/counters.ts';
 import type { EngineConfig } from '../engine/engine.ts';
@@ -18,7 +19,7 @@ import { openRtnetlink } from '../native/rtnetlink.ts';
 import { openTun, type Tun, type TunOptions } from '../native/tun.ts';
 import { monotonicMicros, toDate } from './clock.ts';
 import { Echoes } from './echoes.ts';
-import type { CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import type { CaptureMessage, CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
 import type { TapStart } from './taps.ts';
 
 export const DEFAULT_ARENA_BYTES = 64 << 20;
@@ -78,6 +79,16 @@ export class Datapath {
   /** Asks the engine. @throws TcpfreezeError DATAPATH_ENDED when the worker is gone, or goes before it has answered */
   command(command: Command): Promise<Reply> {
     return this.#link.command(command);
+  }
+
+  /** Shows a capture every packet from now on. @throws TcpfreezeError as `command` */
+  async attachCapture(tap: CaptureTapStart): Promise<void> {
+    await this.#link.capture({ attach: tap });
+  }
+
+  /** Ends that; what was captured is in the ring when this resolves. @throws TcpfreezeError as `command` */
+  async detachCapture(id: number): Promise<void> {
+    await this.#link.capture({ detach: id });
   }
 
   /** All counters as of now; costs the worker nothing. */
@@ -216,12 +227,20 @@ class WorkerLink {
   }
 
   command(command: Command): Promise<Reply> {
+    return this.#ask((id): CommandMessage => ({ id, command }));
+  }
+
+  capture(capture: CaptureMessage['capture']): Promise<Reply> {
+    return this.#ask((id): CaptureMessage => ({ id, capture }));
+  }
+
+  #ask(messageOf: (id: number) => CommandMessage | CaptureMessage): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
         reject(this.#endError());
         return;
       }
-      const message: CommandMessage = { id: this.#nextId++, command };
+      const message = messageOf(this.#nextId++);
       this.#waiting.set(message.id, { resolve, reject });
       this.#port.postMessage(message);
       this.#wake();

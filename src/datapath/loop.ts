@@ -33,7 +33,7 @@ import { observe } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { COUNTER } from '../engine/counters.ts';
-import { type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
+import { type Disposition, type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from '../native/errno.ts';
 
@@ -90,13 +90,30 @@ export type LoopEngine = Pick<
   | 'pollEcho'
 >;
 
+/** Whoever records what passes; asked for each packet only while it is active. */
+export interface LoopCaptures {
+  readonly isActive: boolean;
+  /** The engine has handled the packet last read; it was written if it was to be. */
+  handled(disposition: Disposition): void;
+  /** A packet of the outbox was written. */
+  transmitted(offset: number, length: number): void;
+}
+
+const NO_CAPTURES: LoopCaptures = { isActive: false, handled: () => {}, transmitted: () => {} };
+
 export type LoopEnd = 'stopped' | 'device-gone';
 
 /**
  * Runs until a command stops it or the device disappears.
  * @param counters the engine's counters; the loop adds its own: turns, readErrors, writeErrors, writeDropped
  */
-export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost, counters: Float64Array): LoopEnd {
+export function runLoop(
+  engine: LoopEngine,
+  device: PacketDevice,
+  host: LoopHost,
+  counters: Float64Array,
+  captures: LoopCaptures = NO_CAPTURES,
+): LoopEnd {
   const links: LinkEvent[] = [];
   const events: EngineEvent[] = [];
   const echoes: EchoRequest[] = [];
@@ -119,12 +136,12 @@ export function runLoop(engine: LoopEngine, device: PacketDevice, host: LoopHost
     if ((ready & DEVICE_GONE) !== 0) return 'device-gone';
     more = false;
     if ((ready & READY_DEVICE) !== 0) {
-      const last = passPackets(engine, device, counters, now);
+      const last = passPackets(engine, device, counters, captures, now);
       if (last === -EBADFD) return 'device-gone';
       more = last > 0;
     }
     if (engine.pollTimeout() <= now) engine.handleTimeout(now);
-    writeTransmits(engine, device, counters);
+    writeTransmits(engine, device, counters, captures);
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) events.push(event);
     for (let echo = engine.pollEcho(); echo !== undefined; echo = engine.pollEcho()) {
       bump(counters, COUNTER.echoRequests);
@@ -147,7 +164,13 @@ export function isTold(event: LinkEvent): boolean {
 }
 
 /** One batch. Returns the result of the last read: positive when there may be more. */
-function passPackets(engine: LoopEngine, device: PacketDevice, counters: Float64Array, now: Micros): number {
+function passPackets(
+  engine: LoopEngine,
+  device: PacketDevice,
+  counters: Float64Array,
+  captures: LoopCaptures,
+  now: Micros,
+): number {
   for (let i = 0; i < BATCH; i++) {
     const offset = engine.readOffset;
     const length = device.read(offset);
@@ -155,18 +178,26 @@ function passPackets(engine: LoopEngine, device: PacketDevice, counters: Float64
       if (length !== -EAGAIN && length !== -EINTR) bump(counters, COUNTER.readErrors);
       return length;
     }
-    if (engine.handlePacket(offset, length, now) === FORWARD) {
+    const disposition = engine.handlePacket(offset, length, now);
+    if (disposition === FORWARD) {
       const written = device.write(offset, length, false);
       if (written < 0) countWrite(counters, written);
     }
+    if (captures.isActive) captures.handled(disposition);
   }
   return READ_MAX;
 }
 
-function writeTransmits(engine: LoopEngine, device: PacketDevice, counters: Float64Array): void {
+function writeTransmits(
+  engine: LoopEngine,
+  device: PacketDevice,
+  counters: Float64Array,
+  captures: LoopCaptures,
+): void {
   for (let length = engine.pollTransmit(); length > 0; length = engine.pollTransmit()) {
     const written = device.write(engine.transmitOffset, length, true);
     if (written < 0) countWrite(counters, written);
+    if (captures.isActive) captures.transmitted(engine.transmitOffset, length);
   }
 }
 

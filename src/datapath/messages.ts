@@ -1,4 +1,5 @@
 /** What crosses between the main thread and the datapath worker: plain data, by structured clone. */
+import type { CaptureTapStart } from '../capture/capture-tap.ts';
 import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
 import type { EngineConfig } from '../engine/engine.ts';
 import type { EchoEvent, EchoRequest, LinkEvent } from '../link/events.ts';
@@ -23,6 +24,12 @@ export interface WorkerStart {
 export interface CommandMessage {
   readonly id: number;
   readonly command: Command;
+}
+
+/** A capture begins or ends; answered like a command. */
+export interface CaptureMessage {
+  readonly id: number;
+  readonly capture: { readonly attach: CaptureTapStart } | { readonly detach: number };
 }
 
 /** An echo was answered, or could not be sent. */

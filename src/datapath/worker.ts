@@ -7,7 +7,8 @@
 import { setPriority } from 'node:os';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Micros } from '../base/time.ts';
-import type { EngineEvent } from '../engine/commands.ts';
+import { CaptureTaps } from '../capture/capture-tap.ts';
+import type { EngineEvent, Reply } from '../engine/commands.ts';
 import { Engine } from '../engine/engine.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { errnoName } from '../native/errno.ts';
@@ -24,10 +25,10 @@ import {
   setTimerSlack,
 } from '../native/libc.ts';
 import { Rtnetlink } from '../native/rtnetlink.ts';
-import { monotonicMicros } from './clock.ts';
+import { fineMicros, monotonicMicros } from './clock.ts';
 import { TunDevice } from './device.ts';
 import { DEVICE_GONE, isTold, type LoopHost, READY_COMMANDS, READY_DEVICE, READY_LINKS, runLoop } from './loop.ts';
-import type { CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
+import type { CaptureMessage, CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
 import { Taps } from './taps.ts';
 
 /** Below that of ordinary processes, above what the kernel itself needs. */
@@ -49,7 +50,10 @@ class WorkerHost implements LoopHost {
 
   readonly #taps: Taps;
 
-  constructor(engine: Engine, rtnetlink: Rtnetlink, counters: Float64Array) {
+  readonly #captures: CaptureTaps;
+
+  constructor(engine: Engine, rtnetlink: Rtnetlink, counters: Float64Array, captures: CaptureTaps) {
+    this.#captures = captures;
     this.#engine = engine;
     this.#rtnetlink = rtnetlink;
     this.#tun = this.#poll.add(start.tunFd, POLLIN);
@@ -107,11 +111,18 @@ class WorkerHost implements LoopHost {
     // Cleared before the messages are taken: one posted afterwards wakes the loop again.
     read(start.wakeFd, this.#wakeAddress, 8);
     for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
-      const message = next.message as CommandMessage | EchoMessage;
+      const message = next.message as CommandMessage | CaptureMessage | EchoMessage;
       if ('echo' in message) this.#engine.handleLink(message.echo, now);
+      else if ('capture' in message) post({ kind: 'reply', id: message.id, reply: this.#onCapture(message) });
       else post({ kind: 'reply', id: message.id, reply: this.#engine.handleCommand(message.command, now) });
     }
     return Atomics.load(this.#stopFlag, 0) === 0;
+  }
+
+  #onCapture({ capture }: CaptureMessage): Reply {
+    if ('attach' in capture) this.#captures.add(capture.attach);
+    else this.#captures.remove(capture.detach);
+    return { kind: 'done', flows: 0, message: '' };
   }
 
   report(events: readonly EngineEvent[], links: readonly LinkEvent[], echoes: readonly EchoRequest[]): void {
@@ -143,7 +154,8 @@ function main(): void {
   }
   const engine = new Engine(start.engine, { arena, outbox, counters });
   const rtnetlink = new Rtnetlink(start.netlinkFd);
-  const host = new WorkerHost(engine, rtnetlink, counters);
+  const captures = new CaptureTaps(engine, outbox, counters, start.engine.vnetHeaderLength, fineMicros);
+  const host = new WorkerHost(engine, rtnetlink, counters, captures);
   const links: LinkEvent[] = [];
   const complete = rtnetlink.sync(monotonicMicros, (event) => {
     engine.handleLink(event, monotonicMicros());
@@ -154,7 +166,7 @@ function main(): void {
   post({ kind: 'ready', degraded });
   if (links.length > 0) post({ kind: 'report', events: [], links, echoes: [] });
   const device = new TunDevice(start.tunFd, arena, outbox);
-  const end = runLoop(engine, device, host, counters);
+  const end = runLoop(engine, device, host, counters, captures);
   if (end === 'device-gone') post({ kind: 'device-gone' });
   port.close();
 }

@@ -105,6 +105,20 @@ export interface MetricsAddress {
   readonly port: number;
 }
 
+/** A capture that runs from the start on. */
+export interface CaptureConfig {
+  /** Absolute path, ending in .pcapng. */
+  readonly file: string;
+  /** Language of capture/filter-language.ts; empty: everything. */
+  readonly filter: string;
+  readonly snapLength: number;
+  /** Size of one file and number of files kept; null: one file for ever. */
+  readonly rotation: { readonly bytes: number; readonly count: number } | null;
+}
+
+/** Of all of a packet (RFC 791 3.1). */
+export const SNAP_LENGTH_MAX = 65_535;
+
 export interface GatewayConfig {
   readonly links: readonly LinkConfig[];
   /** First match wins; flows without a match get `DEFAULT_RULE`. */
@@ -115,6 +129,7 @@ export interface GatewayConfig {
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Where metrics are served beside the control socket; null: nowhere. */
   readonly metrics: MetricsAddress | null;
+  readonly capture: CaptureConfig | null;
   readonly steering: SteeringConfig;
 }
 
@@ -157,5 +172,6 @@ export const DEFAULT_CONFIG: GatewayConfig = Object.freeze({
   control: null,
   log: Object.freeze({ level: 'info', format: 'auto' }),
   metrics: null,
+  capture: null,
   steering: DEFAULT_STEERING,
 });

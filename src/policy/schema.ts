@@ -15,6 +15,7 @@ import {
   LOG_LEVELS,
   type MetricsAddress,
   type PolicyRule,
+  SNAP_LENGTH_MAX,
 } from './policy.ts';
 import { type ConfigProblem, type JsonSchemaNode, problemsOf } from './problems.ts';
 import { durationOrOff, interfaceName, rule } from './rule-schema.ts';
@@ -61,6 +62,42 @@ const ARENA_MOST = 4 * 2 ** 30;
 const HOST_MESSAGE = 'must be auto, off, or a whole number, 1 to 16777216';
 const TABLE_MESSAGE = 'must be auto or a table number, 1 to 4294967295';
 const PRIORITY_MESSAGE = 'must be auto or a priority, 1 to 32765';
+
+/** Rotated files are worth it from here on, and numbered with five digits. */
+const ROTATE_LEAST = 65_536;
+const FILES_MOST = 99_999;
+
+const CAPTURE_FILE_MESSAGE = 'must be an absolute path that ends in .pcapng';
+const captureOrOff = z
+  .union([
+    z.literal('off'),
+    z.literal(false),
+    z.strictObject({
+      file: z
+        .string(CAPTURE_FILE_MESSAGE)
+        .regex(/^\/.*\.pcapng$/, CAPTURE_FILE_MESSAGE)
+        .describe('absolute path, ending in .pcapng'),
+      filter: z.string('must be an expression').default('').describe('which packets, as in `tcpfreeze capture`'),
+      snaplen: whole(1, SNAP_LENGTH_MAX).default(SNAP_LENGTH_MAX).describe('most bytes kept of a packet'),
+      rotate: z
+        .strictObject({
+          size: bytes(ROTATE_LEAST, Number.MAX_SAFE_INTEGER).describe('of one file'),
+          count: whole(1, FILES_MOST).describe('files that are kept'),
+        })
+        .optional()
+        .describe('go on with another file when one is full'),
+    }),
+  ])
+  .transform((value) =>
+    value === 'off' || value === false
+      ? null
+      : {
+          file: value.file,
+          filter: value.filter,
+          snapLength: value.snaplen,
+          rotation: value.rotate === undefined ? null : { bytes: value.rotate.size, count: value.rotate.count },
+        },
+  );
 
 const schema = z.strictObject({
   links: z
@@ -129,7 +166,7 @@ const schema = z.strictObject({
         .describe('auto: text on a terminal, JSON lines elsewhere'),
     })
     .prefault({}),
-  capture: notInThisVersion('records no captures').describe('what is captured from the start on'),
+  capture: captureOrOff.prefault('off').describe('a capture that runs from the start on'),
   steering: z
     .strictObject({
       tun: interfaceName.default(DEFAULT_STEERING.tun).describe('name of the TUN device'),
@@ -167,7 +204,7 @@ export function checkConfig(document: unknown): ConfigResult {
   if (!parsed.success) {
     return { ok: false, problems: problemsOf(parsed.error.issues, document, configJsonSchema() as JsonSchemaNode) };
   }
-  const { links, policy, limits, control, metrics, log, steering } = parsed.data;
+  const { links, policy, limits, control, metrics, capture, log, steering } = parsed.data;
   return {
     ok: true,
     config: {
@@ -186,6 +223,7 @@ export function checkConfig(document: unknown): ConfigResult {
       },
       control: control ?? null,
       metrics,
+      capture,
       log,
       steering: {
         ...steering,

@@ -1,5 +1,7 @@
 /** What is checked before the gateway changes anything of the machine. */
 import { TcpfreezeError } from '../base/errors.ts';
+import { parseFilter } from '../capture/filter-language.ts';
+import { assertCaptureFile } from '../capture/output-file.ts';
 import type { Log } from '../control/log.ts';
 import { assertSocketFree } from '../control/socket.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
@@ -28,7 +30,12 @@ export async function preflight(options: PreflightOptions, log: Log): Promise<vo
   if (options.steering && config.steering.connectionTracking === 'auto' && !(await isInstalled('nft'))) {
     if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
   }
-  await findInterfaces(config.links.map((link) => link.name));
+  const links = config.links.map((link) => link.name);
+  await findInterfaces(links);
+  if (config.capture !== null) {
+    parseFilter(config.capture.filter, links);
+    assertCaptureFile(config.capture.file);
+  }
   await assertSocketFree(control);
   if (options.steering) await checkSurroundings(config, log);
 }

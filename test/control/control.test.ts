@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TcpfreezeError } from '../../src/base/errors.ts';
 import type { EventName } from '../../src/base/event-table.ts';
+import { Captures } from '../../src/capture/captures.ts';
 import type { Action, DoneJson, FlowJson, StatusJson } from '../../src/control/api.ts';
 import { toCommand } from '../../src/control/api.ts';
 import { ControlClient } from '../../src/control/client.ts';
@@ -44,6 +45,7 @@ const STATUS: StatusJson = {
 class Target implements ControlTarget {
   readonly metrics = { contentType: 'text/plain; version=0.0.4', text: () => Promise.resolve('up 1\n') };
   readonly history = new EventHistory();
+  readonly captures = new Captures({ version: '1', links: ['lan0', 'wan0'], tun: 'tun0', now: () => 0 }, () => {});
   readonly asked: unknown[] = [];
 
   async status(): Promise<StatusJson> {
