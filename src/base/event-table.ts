@@ -58,6 +58,7 @@ export const EVENTS = {
     'bytes',
     'dropped',
   ),
+  'events-dropped': kind(501, 'warn', 'more happened at once than could be told', 'events'),
   'datapath-failed': kind(510, 'error', "the datapath ended; traffic takes the kernel's way until it runs again"),
   'datapath-restarted': kind(511, 'warn', 'the datapath runs again'),
   'steering-repaired': kind(520, 'warn', 'somebody removed rules or routes of the gateway, and they were put back'),

@@ -22,7 +22,10 @@ export function configKeys(node = configJsonSchema() as JsonSchemaNode, key = ''
   }
   if (typeof node.additionalProperties === 'object') return configKeys(node.additionalProperties, inner('<interface>'));
   if (node.items?.properties !== undefined) return configKeys(node.items, `${key}[]`);
-  return [{ key, values: valueWords(node), fallback: fallbackWords(node), meaning: node.description ?? '' }];
+  // A map or off: the map's own keys follow the key.
+  const map = node.anyOf?.find((one) => one.properties !== undefined);
+  const own = { key, values: valueWords(node), fallback: fallbackWords(node), meaning: node.description ?? '' };
+  return map === undefined ? [own] : [own, ...configKeys(map, key)];
 }
 
 /** The table for the README, GitHub-flavoured Markdown. */
@@ -53,6 +56,7 @@ function sizeWords(bytes: number): string {
 /** What a key may hold, in words; alternatives separated by `|`. */
 export function valueWords(node: JsonSchemaNode): string {
   if (node.anyOf !== undefined) return unionWords(node.anyOf);
+  if (node.properties !== undefined) return 'a map';
   if (node.const !== undefined) return String(node.const);
   if (node.enum !== undefined) return node.enum.map(String).join(' | ');
   if (node.type === 'boolean') return 'true | false';

@@ -59,7 +59,7 @@ test('every key is taken over', () => {
     control: '/run/x.sock',
     metrics: '[::1]:9469',
     log: { level: 'debug', format: 'json' },
-    capture: 'off',
+    capture: { file: '/var/c.pcapng', filter: 'port 22', snaplen: 128, rotate: { size: '1MB', count: 3 } },
     steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off', firewall: 'ignore' },
   });
   expect(result).toEqual({
@@ -110,6 +110,7 @@ test('every key is taken over', () => {
         parkedSyns: 1_024,
       },
       control: '/run/x.sock',
+      capture: { file: '/var/c.pcapng', filter: 'port 22', snapLength: 128, rotation: { bytes: 1_000_000, count: 3 } },
       metrics: { host: '::1', port: 9_469 },
       log: { level: 'debug', format: 'json' },
       steering: { tun: 'tf0', table: 4711, priority: 50, connectionTracking: 'off', firewall: 'ignore' },
