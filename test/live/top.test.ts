@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Captures } from '../../src/capture/captures.ts';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { ControlServer, type ControlTarget } from '../../src/control/control.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
@@ -31,6 +32,7 @@ const PHASES = { opening: 0, flowing: 30, frozen: 30, handback: 0, closing: 0, b
 
 class Target implements ControlTarget {
   readonly history = new EventHistory();
+  readonly captures = new Captures({ version: '1', links: [], tun: 'tun0', now: () => 0 }, () => {});
   readonly metrics = { contentType: 'text/plain', text: () => Promise.resolve('') };
   lost = true;
 
