@@ -47,7 +47,6 @@ export const EVENTS = {
   'freeze-planned': kind(401, 'info', 'a freeze was announced and flows drain', 'flows', 'lead'),
   'rules-replaced': kind(402, 'info', 'another configuration applies from now on', 'rules'),
   'reload-refused': kind(403, 'error', 'a new configuration has mistakes; the old one stays'),
-  'events-dropped': kind(501, 'warn', 'more happened at once than could be told', 'events'),
   'capture-started': kind(430, 'info', 'a capture was started'),
   'capture-stopped': kind(431, 'info', 'a capture was stopped by command', 'packets', 'bytes', 'dropped'),
   'capture-failed': kind(
