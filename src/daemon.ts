@@ -15,6 +15,7 @@ import {
   type StatusJson,
   toCommand,
   toFlowJson,
+  toHostJson,
   toLinkJson,
 } from './control/api.ts';
 import { ControlServer, type ControlTarget } from './control/control.ts';
@@ -27,11 +28,13 @@ import { packageVersion } from './control/version.ts';
 import { fineMicros } from './datapath/clock.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
+import type { PortConfig } from './engine/engine.ts';
 import type { GatewayConfig } from './policy/policy.ts';
 import { linkFollower } from './steering/link-follower.ts';
 import { findInterfaces } from './steering/machine.ts';
 import { preflight } from './steering/preflight.ts';
 import { Steering } from './steering/steering.ts';
+import { findsTranslation } from './steering/translation.ts';
 
 /** Pauses before a failed datapath is started again; the last one repeats. */
 const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
@@ -162,7 +165,7 @@ export class Daemon implements ControlTarget {
     const datapath = await Datapath.start({
       tun: { name: config.steering.tun },
       engine: {
-        ports: config.links.map((link) => (absent.includes(link.name) ? { ...link, absent: true } : link)),
+        ports: await this.#ports(absent),
         maxFlows: config.limits.maxFlows,
         custodyBytesPerFlow: config.limits.custodyBytesPerFlow,
         custodyBytesTotal: config.limits.custodyBytes,
@@ -199,6 +202,14 @@ export class Daemon implements ControlTarget {
       await datapath.stop();
       throw error;
     }
+  }
+
+  /** The links as the engine takes them, with what this machine's rules say of address translation. */
+  async #ports(absent: readonly string[]): Promise<PortConfig[]> {
+    const { links } = this.#config;
+    const isAsked = links.some((link) => link.role === 'wan' && link.isTranslated === undefined);
+    const isTranslating = isAsked && (await findsTranslation());
+    return links.map((link) => ({ isTranslated: isTranslating, ...link, absent: absent.includes(link.name) }));
   }
 
   #steer(tun: string, mtu: number): Promise<Steering> {
@@ -331,16 +342,15 @@ export class Daemon implements ControlTarget {
 
   async status(): Promise<StatusJson> {
     const { datapath, since } = this.#current();
-    const { links, flows, classes, custodyBytes, resources } = accepted(
-      await datapath.command({ kind: 'status' }),
-      'status',
-    );
+    const status = accepted(await datapath.command({ kind: 'status' }), 'status');
+    const { links, hosts, flows, classes, custodyBytes, resources } = status;
     return {
       version: packageVersion(),
       uptime: (Date.now() - this.#startedAt) / 1_000,
       tun: datapath.tunName,
       // Nothing is known of a link from before the start.
       links: links.map((link) => toLinkJson(link, (at) => new Date(Math.max(datapath.toDate(at).getTime(), since)))),
+      hosts: hosts.map((host) => toHostJson(host, (at) => datapath.toDate(at))),
       flows,
       classes,
       custodyBytes,

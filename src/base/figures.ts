@@ -11,10 +11,11 @@ export const LOSS_CAUSES = [
   'carrier',
   'address',
   'neighbour',
-  'dhcp',
+  'lease',
   'icmp',
   'echo',
   'silence',
+  'damping',
   'command',
   'other',
 ] as const;

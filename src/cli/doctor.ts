@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { TcpfreezeError } from '../base/errors.ts';
 import { readConfigFile } from '../control/config-file.ts';
+import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig } from '../policy/policy.ts';
 import { isInstalled, run } from '../steering/command.ts';
 import { findInterfaces, missingCapabilities, tunDeviceProblem } from '../steering/machine.ts';
@@ -84,8 +85,8 @@ export async function diagnose(flags: DoctorFlags = {}): Promise<Finding[]> {
 async function diagnoseSurroundings({ config: file, lan = [], wan = [] }: DoctorFlags): Promise<Finding[]> {
   const read = file === undefined ? DEFAULT_CONFIG : readable(file);
   const named = [
-    ...lan.map((name) => ({ name, role: 'lan' as const })),
-    ...wan.map((name) => ({ name, role: 'wan' as const })),
+    ...lan.map((name) => ({ name, role: 'lan' as const, detectors: DEFAULT_DETECTORS })),
+    ...wan.map((name) => ({ name, role: 'wan' as const, detectors: DEFAULT_DETECTORS })),
   ];
   const config = {
     ...read,

@@ -5,6 +5,7 @@ import { effectiveSettings, type Setting, settingsText } from '../control/config
 import { createLog } from '../control/log.ts';
 import { controlPath } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
+import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig, type LinkConfig, type LinkRole, type LogLevel } from '../policy/policy.ts';
 
 export interface RunFlags {
@@ -79,13 +80,16 @@ export function withDecisions(
  * @throws TcpfreezeError NO_LINKS, LINK_TWICE
  */
 export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering'>): GatewayConfig {
-  const links = new Map<string, LinkConfig>();
+  const links = new Map<string, Pick<LinkConfig, 'name' | 'role'>>();
   for (const role of ['lan', 'wan'] as const) {
     const named = flags[role] ?? config.links.filter((link) => link.role === role).map((link) => link.name);
     for (const name of named) addLink(links, name, role, flags);
   }
   // A flag decides about the role alone.
-  const all = [...links.values()].map((link) => ({ ...config.links.find(({ name }) => name === link.name), ...link }));
+  const all = [...links.values()].map((link) => {
+    const written = config.links.find(({ name }) => name === link.name);
+    return { detectors: DEFAULT_DETECTORS, ...written, ...link };
+  });
   for (const role of ['lan', 'wan'] as const) {
     if (all.some((link) => link.role === role)) continue;
     throw new TcpfreezeError(
@@ -104,7 +108,7 @@ export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering
 }
 
 function addLink(
-  links: Map<string, LinkConfig>,
+  links: Map<string, Pick<LinkConfig, 'name' | 'role'>>,
   name: string,
   role: LinkRole,
   flags: Omit<RunFlags, 'steering'>,

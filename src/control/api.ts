@@ -8,6 +8,7 @@ import type {
   Command,
   FlowCounts,
   FlowSnapshot,
+  HostSnapshot,
   LinkSnapshot,
   PhaseCounts,
   Reply,
@@ -26,6 +27,15 @@ export interface LinkJson {
   readonly evidence: readonly string[];
 }
 
+/** A host that is held for lost while its link works. */
+export interface HostJson {
+  readonly address: string;
+  readonly link: string;
+  readonly since: string;
+  readonly reason: string;
+  readonly evidence: readonly string[];
+}
+
 export interface StatusJson {
   readonly version: string;
   /** Seconds since the gateway was ready. */
@@ -33,6 +43,7 @@ export interface StatusJson {
   /** Null while the datapath is being restarted. */
   readonly tun: string | null;
   readonly links: readonly LinkJson[];
+  readonly hosts: readonly HostJson[];
   readonly flows: FlowCounts;
   readonly classes: Readonly<Record<string, PhaseCounts>>;
   readonly custodyBytes: number;
@@ -78,6 +89,10 @@ export type ToDate = (at: Micros) => Date;
 export function toLinkJson(link: LinkSnapshot, toDate: ToDate): LinkJson {
   const { name, role, state, since, reason, evidence } = link;
   return { name, role, state, since: toDate(since).toISOString(), reason, evidence };
+}
+
+export function toHostJson(host: HostSnapshot, toDate: ToDate): HostJson {
+  return { ...host, since: toDate(host.since).toISOString() };
 }
 
 export function toFlowJson(flow: FlowSnapshot, toDate: ToDate): FlowJson {

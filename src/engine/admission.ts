@@ -10,6 +10,7 @@ import { BYPASS, CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { track } from '../flow/tracker.ts';
 import type { Frozen } from '../freeze/frozen.ts';
+import type { HostRegistry } from '../link/hosts.ts';
 import type { LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
@@ -44,6 +45,8 @@ export interface AdmissionParts {
   readonly monitor: LinkMonitor;
   readonly scopes: ScopeList;
   readonly rulebook: Rulebook;
+  /** Hosts that are held for lost. */
+  lostHosts(): HostRegistry;
   readonly hosts: HostTable;
   readonly counters: Float64Array;
   readonly vnetLength: 0 | 10;
@@ -57,6 +60,8 @@ export class Admission {
   readonly #table: FlowTable;
   readonly #monitor: LinkMonitor;
   readonly #scopes: ScopeList;
+  /** Hosts that are held for lost. */
+  readonly #lostHosts: () => HostRegistry;
   readonly #counters: Float64Array;
   readonly #vnetLength: 0 | 10;
   readonly #rulebook: Rulebook;
@@ -77,6 +82,7 @@ export class Admission {
     this.#vnetLength = parts.vnetLength;
     this.#rulebook = parts.rulebook;
     this.#hosts = parts.hosts;
+    this.#lostHosts = parts.lostHosts;
     this.flowsPerHost = parts.flowsPerHost;
     this.#onForget = parts.onForget;
     this.#chronicle = parts.chronicle;
@@ -207,6 +213,11 @@ export class Admission {
     const detector = this.#monitor.links[flow.halves[half].port]?.detector ?? null;
     if (detector !== null) return lossCause(detector);
     const at = flow.index * KEY_WORDS + 4 * half;
+    const { keys } = this.#table;
+    const { port } = flow.halves[half];
+    const host = this.#lostHosts().at(port, flow.family, keys, at)?.detector ?? null;
+    if (host !== null) return lossCause(host);
+    if (this.#monitor.epochs.covers(port, flow.family, keys, at, flow.createdAt) !== null) return 'address';
     const scope = this.#scopes.find(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
     return scope === null ? null : (scope.cause ?? 'command');
   }
@@ -225,6 +236,12 @@ export class Admission {
     const at = flow.index * KEY_WORDS + 4 * half;
     if (endpoint.port < 0) endpoint.port = this.#monitor.routes.lookup(flow.family, this.#table.keys, at);
     if (endpoint.port >= 0 && this.#monitor.links[endpoint.port]!.isLost) return true;
+    const { port } = endpoint;
+    const { keys } = this.#table;
+    const hosts = this.#lostHosts();
+    if (hosts.lost.length > 0 && hosts.at(port, flow.family, keys, at) !== null) return true;
+    const { epochs } = this.#monitor;
+    if (epochs.size > 0 && epochs.covers(port, flow.family, keys, at, flow.createdAt) !== null) return true;
     if (this.#scopes.size === 0) return false;
     return this.#scopes.covers(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
   }

@@ -35,7 +35,8 @@ import { Operator } from './operator.ts';
 import { Rulebook } from './rulebook.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
-import { Watch } from './watch.ts';
+import { Verdicts } from './verdicts.ts';
+import type { Watch } from './watch.ts';
 
 export interface EngineParts {
   readonly counters: Float64Array;
@@ -56,6 +57,7 @@ export interface EngineParts {
   readonly settler: Settler;
   readonly watch: Watch;
   readonly detection: Detection;
+  readonly verdicts: Verdicts;
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
 }
@@ -74,7 +76,8 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   check.attach(memory.arena);
   const outbox = new Outbox(memory.outbox);
   const table = new FlowTable(config.maxFlows, config.hashKey);
-  const monitor = new LinkMonitor(config.ports, 0);
+  const damping = config.ports.map((port) => port.detectors?.damping ?? null);
+  const monitor = new LinkMonitor(config.ports, 0, damping);
   const scopes = new ScopeList();
   const timers = new FlowTimers();
   const events = new EventQueue();
@@ -102,6 +105,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     relieve: (flow, bytes, at) => ending.relieve(flow, bytes, at),
     giveUp: (flow, why, at) => ending.giveUp(flow, why, at),
     reschedule: (flow) => timers.set(flow, freezer.deadlineOf(flow)),
+    onReplayed: (flow, far, isRepeat, now) => detection.watch.onReplayed(flow, far, isRepeat, now),
     report: (name, flow, message, figures, at) => chronicle.report(name, flow, message, figures, at),
   };
   const waker = new Waker(context);
@@ -115,6 +119,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     scopes,
     rulebook,
     hosts,
+    lostHosts: () => verdicts.hosts,
     counters,
     vnetLength,
     flowsPerHost: config.flowsPerHost ?? null,
@@ -137,8 +142,8 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     pacerOf: context.pacerOf,
     reschedule: context.reschedule,
   });
-  const watch = new Watch(context, monitor, scopes, events, settler, config.ports);
-  const detection = new Detection(monitor, watch, settler);
+  const verdicts = new Verdicts(monitor, events, settler, counters, damping);
+  const detection = new Detection(context, verdicts, events, settler, config.ports);
   const ending = new Ending({
     table,
     synthesizer,
@@ -161,12 +166,11 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     ending,
     arenaBytes: memory.arena.byteLength,
     drainer,
-    watch,
+    verdicts,
     detection,
     events,
     chronicle,
     isSettling: () => settler.isPending,
-    onLinkVerdict: (link, now) => settler.onVerdict(link, now),
     onScopesChanged: (now) => settler.settleAll(now),
   });
   return {
@@ -186,7 +190,8 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     admission,
     operator,
     settler,
-    watch,
+    watch: detection.watch,
+    verdicts,
     detection,
     events,
     chronicle,

@@ -44,6 +44,15 @@ export interface LinkSnapshot {
   readonly evidence: readonly string[];
 }
 
+/** A host that is held for lost while its link works. */
+export interface HostSnapshot {
+  readonly address: string;
+  readonly link: string;
+  readonly since: Micros;
+  readonly reason: string;
+  readonly evidence: readonly string[];
+}
+
 export interface PhaseCounts {
   readonly opening: number;
   readonly flowing: number;
@@ -108,6 +117,7 @@ export type Reply =
   | {
       readonly kind: 'status';
       readonly links: readonly LinkSnapshot[];
+      readonly hosts: readonly HostSnapshot[];
       readonly flows: FlowCounts;
       /** Flows by class and phase. */
       readonly classes: Readonly<Record<string, PhaseCounts>>;
@@ -125,6 +135,8 @@ export interface EngineEvent {
   readonly link?: string;
   readonly flow?: string;
   readonly reason?: string;
+  /** Every line of evidence of a verdict, the most specific first. */
+  readonly evidence?: readonly string[];
   /** Further figures by name; numbers in base units (bytes, micros). */
   readonly figures?: Readonly<Record<string, number>>;
 }

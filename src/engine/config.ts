@@ -1,5 +1,6 @@
 /** What the shell decides before an engine exists. */
 import type { Micros } from '../base/time.ts';
+import type { DetectorConfig } from '../policy/detectors.ts';
 import type { PolicyRule } from '../policy/policy.ts';
 
 /** Largest thing one read can deliver: virtio-net header and a 64 KiB datagram. The shell offers that much room. */
@@ -9,8 +10,10 @@ export interface PortConfig {
   /** Interface name; the port's identifier is its index in the list. */
   readonly name: string;
   readonly role: 'lan' | 'wan';
-  /** Judge the link by whether its connections get answers (link/silence.ts); default: no. */
-  readonly silence?: boolean;
+  /** Signs of loss to look for beside what the kernel proves; default: none. */
+  readonly detectors?: Partial<DetectorConfig>;
+  /** Connections over it leave with the link's own address (NAT), as far as is known. */
+  readonly isTranslated?: boolean;
   /** The interface does not exist yet: it counts as lost until it appears. */
   readonly absent?: boolean;
   /** Connections that wait for this link longer are given up; absent or null: no limit. */

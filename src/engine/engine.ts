@@ -63,7 +63,7 @@ export class Engine {
     this.#parts = assemble(config, memory, this.#present);
     this.note = this.#parts.context.note;
     this.#path = new TablePath(this.#parts);
-    this.#losses = new Losses(this.#parts.table, this.#parts.monitor, this.#parts.scopes);
+    this.#losses = new Losses(this.#parts.table, this.#parts.verdicts, this.#parts.scopes);
     this.#counters = memory.counters;
     this.#table = this.#parts.table;
     this.#arena = this.#parts.arena;
@@ -119,6 +119,7 @@ export class Engine {
       if (flow === null) return FORWARD;
       direction = 0;
       this.#parts.settler.settle(flow, now);
+      this.#parts.detection.onFlow(flow, now);
     }
     // Only what opens a connection, or is the first of it that is seen, says what kind it is; anybody can forge the rest.
     const isIntroduction = isNew || ((packet.flags & SYN) !== 0 && flow.phase === OPENING);
@@ -155,7 +156,7 @@ export class Engine {
         if (flow.thawedAt !== NEVER) this.#parts.chronicle.arrived(flow, now);
       }
     }
-    this.#watch.onPassing(sender, receiver, packet, found, now);
+    this.#watch.onPassing(flow, direction, packet, found, now);
     if ((packet.flags & RST) !== 0) onReset(flow, sender, packet);
     if (!this.#drainer.isActive) return FORWARD;
     this.note.ack = packet.ack;
@@ -177,6 +178,7 @@ export class Engine {
   handleTimeout(now: Micros): void {
     this.#present.now = now;
     if (this.#parts.settler.isPending) this.#parts.settler.settleSome(now);
+    this.#parts.detection.run(now);
     this.#parts.operator.onTimeout(now);
     for (let flow = this.#parts.timers.due(now); flow !== null; flow = this.#parts.timers.due(now))
       this.#parts.freezer.onTimer(flow, now);
@@ -200,6 +202,7 @@ export class Engine {
       this.#parts.handback.deadline,
       this.#parts.admission.sweepAt,
       this.#parts.operator.deadline,
+      this.#parts.detection.deadline,
     );
   }
 

@@ -3,8 +3,8 @@ import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
-import type { LinkMonitor } from '../link/monitor.ts';
 import type { ScopeList } from '../link/scope.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export interface Loss {
   /** "link wan0", "host 192.0.2.7" and the like. */
@@ -19,16 +19,16 @@ export interface Loss {
 
 export class Losses {
   readonly #table: FlowTable;
-  readonly #monitor: LinkMonitor;
+  readonly #verdicts: Verdicts;
   readonly #scopes: ScopeList;
   /** By port, as long as the verdict stands: the words do not change when further evidence comes in. */
   readonly #ofLinks: (Loss | null)[];
 
-  constructor(table: FlowTable, monitor: LinkMonitor, scopes: ScopeList) {
+  constructor(table: FlowTable, verdicts: Verdicts, scopes: ScopeList) {
     this.#table = table;
-    this.#monitor = monitor;
+    this.#verdicts = verdicts;
     this.#scopes = scopes;
-    this.#ofLinks = monitor.links.map(() => null);
+    this.#ofLinks = verdicts.monitor.links.map(() => null);
   }
 
   /** @returns null when nothing of the flow was ever lost, as far as is known */
@@ -36,16 +36,21 @@ export class Losses {
     const far = flow.near === 0 ? 1 : 0;
     for (const half of [far, flow.near] as const) {
       const { port } = flow.halves[half];
-      if (this.#monitor.links[port]?.isLost === true) return this.#ofLink(port);
+      if (this.#verdicts.monitor.links[port]?.isLost === true) return this.#ofLink(port);
     }
     for (const half of [far, flow.near] as const) {
       const at = flow.index * KEY_WORDS + 4 * half;
       const { index, generation, family } = flow;
       const scope = this.#scopes.find(family, this.#table.keys, at, index, generation, half);
+      const { port } = flow.halves[half];
+      const host = this.#verdicts.hosts.at(port, family, this.#table.keys, at);
+      if (host !== null) return { name: `host ${host.address}`, reason: host.reason, isLost: true, since: host.since };
+      const epoch = this.#verdicts.monitor.epochs.covers(port, family, this.#table.keys, at, flow.createdAt);
+      if (epoch !== null) return { name: `address ${epoch.label}`, reason: '', isLost: true, since: epoch.to };
       if (scope !== null) return { name: scope.label, reason: '', isLost: true, since: flow.frozenSince };
     }
     const { port } = flow.halves[far];
-    const link = this.#monitor.links[port];
+    const link = this.#verdicts.monitor.links[port];
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK || flow.phase === OPENING;
     if (link !== undefined && link.since > 0 && (flow.wakeup !== null || isHeld)) return this.#ofLink(port);
     return isHeld && flow.frozenSince !== NEVER
@@ -54,7 +59,7 @@ export class Losses {
   }
 
   #ofLink(port: number): Loss {
-    const link = this.#monitor.links[port]!;
+    const link = this.#verdicts.monitor.links[port]!;
     const known = this.#ofLinks[port] ?? null;
     if (known !== null && known.since === link.since && known.isLost === link.isLost) return known;
     const { isLost, since } = link;

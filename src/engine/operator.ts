@@ -24,9 +24,9 @@ import { LEAD_MAX, LEADS_MAX, type Plan } from './plan.ts';
 import { refused, unknownLink } from './refusal.ts';
 import type { Rulebook } from './rulebook.ts';
 import { Selection } from './selection.ts';
-import { labelOf } from './selector.ts';
+import { labelOf, targetOf } from './selector.ts';
 import { flowsOf, statusOf } from './snapshot.ts';
-import type { Watch } from './watch.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export interface OperatorParts {
   readonly table: FlowTable;
@@ -43,11 +43,10 @@ export interface OperatorParts {
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
   readonly drainer: Drainer;
-  readonly watch: Watch;
+  readonly verdicts: Verdicts;
   readonly detection: Detection;
   /** Whether flows still wait for being brought in line with a verdict. */
   isSettling(): boolean;
-  onLinkVerdict(link: Link, now: Micros): void;
   onScopesChanged(now: Micros): void;
 }
 
@@ -94,13 +93,12 @@ export class Operator {
   }
 
   get deadline(): Micros {
-    return Math.min(this.#deadline, this.#parts.drainer.deadline, this.#parts.watch.deadline);
+    return Math.min(this.#deadline, this.#parts.drainer.deadline);
   }
 
   /** Releases commands whose time is over, and freezes what was announced. */
   onTimeout(now: Micros): void {
     this.#parts.drainer.run(now);
-    this.#parts.watch.run(now);
     for (const [label, plan] of this.#plans) {
       if (plan.at > now) continue;
       this.#plans.delete(label);
@@ -133,7 +131,7 @@ export class Operator {
   }
 
   #verdict(link: Link | null, now: Micros): void {
-    if (link !== null) this.#parts.onLinkVerdict(link, now);
+    if (link !== null) this.#parts.verdicts.announce(link, now, 'by command');
   }
 
   #done(message: string): Reply {
@@ -218,7 +216,7 @@ export class Operator {
       for (const link of links) {
         this.#timedLinks.delete(link);
         // Whoever says that a link is back is believed more than an inference.
-        this.#parts.watch.forget(link.port, now);
+        this.#parts.detection.resume(link, now);
         this.#verdict(this.#parts.monitor.onCommand(link, null, now), now);
       }
       if (selector.kind === 'all') this.#released(this.#parts.scopes.clear(), now);
@@ -227,8 +225,10 @@ export class Operator {
       return this.#done(still.length === 0 ? 'resumed' : `released, but still lost: ${still.join(', ')}`);
     }
     const label = labelOf(selector);
+    const target = selector.kind === 'host' ? targetOf(selector) : null;
+    const wasInferred = target !== null && this.#parts.detection.resumeHost(target.family, target.words, now);
     const wasHeld = this.#parts.scopes.remove(label);
-    if (!wasHeld && !wasPlanned) {
+    if (!wasHeld && !wasPlanned && !wasInferred) {
       return refused('NOT_FROZEN', `${labelOf(selector)} is not frozen by command`, 'see "tcpfreeze flows --frozen"');
     }
     if (wasHeld) this.#released([{ label }], now);

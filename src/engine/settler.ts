@@ -53,14 +53,8 @@ export class Settler {
     return this.#unsettled.length > 0;
   }
 
-  onVerdict(link: Link, now: Micros): void {
-    this.#parts.events.push({
-      at: now,
-      name: link.isLost ? 'link-lost' : 'link-restored',
-      message: link.isLost ? `link ${link.name} lost: ${link.reason}` : `link ${link.name} restored`,
-      link: link.name,
-      reason: link.reason,
-    });
+  /** The verdict on a link has changed. */
+  onLink(link: Link, now: Micros): void {
     this.#parts.pacerOf(link.port).aliveSince = NEVER;
     this.settleAll(now);
   }

@@ -9,15 +9,23 @@ import type { CustodyBudget } from '../freeze/custody.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import type { Parking } from '../freeze/parking.ts';
 import type { Suspects } from '../freeze/trickle.ts';
-import type { LinkMonitor } from '../link/monitor.ts';
 import { formatAddressBytes } from '../wire/address.ts';
 import type { Admission } from './admission.ts';
-import type { FlowCounts, FlowSnapshot, LinkSnapshot, PhaseCounts, Reply, ResourceSnapshot } from './commands.ts';
+import type {
+  FlowCounts,
+  FlowSnapshot,
+  HostSnapshot,
+  LinkSnapshot,
+  PhaseCounts,
+  Reply,
+  ResourceSnapshot,
+} from './commands.ts';
 import { limitOf } from './limit.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export interface SnapshotParts {
   readonly table: FlowTable;
-  readonly monitor: LinkMonitor;
+  readonly verdicts: Verdicts;
   readonly budget: CustodyBudget;
   readonly parking: Parking;
   readonly suspects: Suspects;
@@ -42,7 +50,7 @@ export function statusOf(parts: SnapshotParts): Reply {
   });
   const flows: FlowCounts = { total: parts.table.size, ...phaseCounts(all) };
   const classes = Object.fromEntries([...byClass].map(([name, counts]) => [name, phaseCounts(counts)]));
-  const links: LinkSnapshot[] = parts.monitor.links.map((link) => ({
+  const links: LinkSnapshot[] = parts.verdicts.monitor.links.map((link) => ({
     name: link.name,
     role: link.role,
     state: link.isLost ? 'lost' : 'up',
@@ -65,7 +73,14 @@ export function statusOf(parts: SnapshotParts): Reply {
     suspects: parts.suspects.size,
     arenaBytes: parts.arenaBytes,
   };
-  return { kind: 'status', links, flows, classes, custodyBytes: parts.budget.used, resources };
+  const hosts: HostSnapshot[] = parts.verdicts.hosts.lost.map((host) => ({
+    address: host.address,
+    link: parts.verdicts.monitor.links[host.port]?.name ?? '',
+    since: host.since,
+    reason: host.reason,
+    evidence: host.standing(),
+  }));
+  return { kind: 'status', links, hosts, flows, classes, custodyBytes: parts.budget.used, resources };
 }
 
 function noFlows(): number[] {
@@ -115,9 +130,9 @@ export function flowsOf(parts: SnapshotParts, frozenOnly: boolean): FlowSnapshot
 }
 
 /** The limit that would rule if the flow were frozen now: because of its lost side, or of what lies beyond the uplink. */
-function expectedLimit({ admission, monitor, suspects, table }: SnapshotParts, flow: Flow): Limit {
+function expectedLimit({ admission, verdicts, suspects, table }: SnapshotParts, flow: Flow): Limit {
   const near = admission.nearOf(flow, flow.lostMask === 0 ? 3 : flow.lostMask);
-  return limitOf(flow, near, suspects.limitOf(flow, near, table), monitor);
+  return limitOf(flow, near, suspects.limitOf(flow, near, table), verdicts.monitor);
 }
 
 /** `ip:port`, IPv6 addresses in brackets. */

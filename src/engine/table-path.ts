@@ -56,6 +56,8 @@ export class TablePath {
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
+    if (side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
+    if (wasOpening && direction === 1 && (packet.flags & SYN) !== 0) this.#parts.watch.onAnswered(flow, now);
     if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
       // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
       this.#parts.freezer.release(flow);
@@ -65,7 +67,6 @@ export class TablePath {
       return CONSUME;
     }
     const frozen = flow.frozen as Frozen | null;
-    if (isHeld && side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
     switch (action) {
       case phases.ACT_FORWARD:
         if (packet.payloadLength > 0 && flow.phase !== CLOSING)

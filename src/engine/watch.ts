@@ -1,285 +1,179 @@
 /**
- * Watch: brings what connections show (link/silence.ts) to a verdict, and asks while that verdict stands. Silence of one far host
- * alone is a loss of that host; silence of several is a loss of their link. While the far side cannot be heard because nothing is
- * sent, a few frozen connections send keepalives in their near endpoint's name (RFC 9293 3.8.4): whatever comes back is
- * proof of life. The pace falls off as the outage grows.
- *
- * Damping, after RFC 2439: every loss adds a penalty that decays; while it is high, a scope that comes back is not
- * given back before it has fallen again, so a link that blinks is not thawed at every blink.
+ * Watch: what connections show of the links they use. Every packet from beyond a link is proof of life; segments that stay without
+ * an answer are questions (link/silence.ts). Silence of one far host alone is a loss of that host; silence of several is a
+ * loss of their link. Hosts of a LAN are judged each by themselves as well (host-watch.ts), and where nobody asks anything,
+ * suspicion does (suspicion.ts).
  */
-import { observe } from '../base/figures.ts';
-import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
-import type { Half } from '../flow/half.ts';
-import { NOTE } from '../flow/note.ts';
-import { FLOWING, FROZEN, OPENING } from '../flow/phase.ts';
+import { FLOWING, HANDBACK } from '../flow/phase.ts';
+import type { FlowTable } from '../flow/table.ts';
 import { ADVANCED_DATA } from '../flow/tracker.ts';
-import type { FreezeContext } from '../freeze/context.ts';
-import type { Frozen } from '../freeze/frozen.ts';
-import type { Link, LinkMonitor } from '../link/monitor.ts';
-import type { Scope, ScopeList } from '../link/scope.ts';
-import { Silence } from '../link/silence.ts';
-import { formatAddressBytes } from '../wire/address.ts';
+import { type Host, isSameAddress } from '../link/hosts.ts';
+import { Link } from '../link/monitor.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
-import type { PortConfig } from './config.ts';
-import type { EventQueue } from './event-queue.ts';
-import type { Settler } from './settler.ts';
-
-/** Connections that ask in one turn. */
-const ASKERS = 3;
-/** Pace of asking: until the outage is this old, at this interval; beyond, once a second. */
-const PACE: readonly (readonly [Micros, Micros])[] = [
-  [seconds(10), millis(100)],
-  [seconds(60), millis(250)],
-  [seconds(300), millis(500)],
-];
-const PACE_LAST: Micros = seconds(1);
-/** Penalty per loss, half-life, and the level from which a return has to wait until it falls below the other. */
-const PENALTY = 1;
-const HALF_LIFE: Micros = seconds(15);
-const SUPPRESS = 2.5;
-const REUSE = 1;
-/** A sign of life is fresh for this long; longer than the slowest pace. */
-const FRESH: Micros = seconds(1.5);
-/** Most losses by silence at a time. */
-const LOSSES_MAX = 64;
-
-interface Loss {
-  readonly port: number;
-  /** The silent host, or null when it is the whole link. */
-  readonly scope: Scope | null;
-  readonly since: Micros;
-  heardAt: Micros;
-  askAt: Micros;
-  /** Where the next search for askers begins. */
-  turn: number;
-}
-
-class Penalty {
-  #level = 0;
-  #at: Micros = 0;
-
-  level(now: Micros): number {
-    return this.#level * 2 ** ((this.#at - now) / HALF_LIFE);
-  }
-
-  add(now: Micros): void {
-    this.#level = this.level(now) + PENALTY;
-    this.#at = now;
-  }
-
-  /** When the level will have fallen to REUSE. */
-  reuseAt(now: Micros): Micros {
-    const level = this.level(now);
-    return level <= REUSE ? now : now + HALF_LIFE * Math.log2(level / REUSE);
-  }
-}
+import { HostWatch } from './host-watch.ts';
+import type { Inquiries } from './inquiry.ts';
+import type { PortWatch } from './port-watch.ts';
+import type { Suspicions } from './suspicion.ts';
+import type { Verdicts } from './verdicts.ts';
 
 export class Watch {
-  readonly #context: FreezeContext;
-  readonly #monitor: LinkMonitor;
-  readonly #scopes: ScopeList;
-  readonly #events: EventQueue;
-  readonly #settler: Settler;
-  /** By port; null where silence is not judged. */
-  readonly #silences: readonly (Silence | null)[];
-  readonly #penalties: readonly Penalty[];
-  #losses: Loss[] = [];
-  /** When `run` has something to do. */
-  deadline: Micros = NEVER;
+  readonly #table: FlowTable;
+  readonly #verdicts: Verdicts;
+  readonly #inquiries: Inquiries;
+  readonly suspicions: Suspicions;
+  readonly #hosts: HostWatch;
+  /** By port plus one: the first stands for all that lies behind no configured link. */
+  readonly #watches: readonly PortWatch[];
+  /** When `run` has something to do about silence. */
+  #silenceAt: Micros = NEVER;
 
-  /** @param ports in the order of the monitor's links */
+  /** @param watches by port plus one */
   constructor(
-    context: FreezeContext,
-    monitor: LinkMonitor,
-    scopes: ScopeList,
-    events: EventQueue,
-    settler: Settler,
-    ports: readonly PortConfig[],
+    table: FlowTable,
+    verdicts: Verdicts,
+    inquiries: Inquiries,
+    suspicions: Suspicions,
+    watches: readonly PortWatch[],
   ) {
-    this.#context = context;
-    this.#monitor = monitor;
-    this.#scopes = scopes;
-    this.#events = events;
-    this.#settler = settler;
-    this.#silences = ports.map((port) => (port.silence === true ? new Silence() : null));
-    this.#penalties = monitor.links.map(() => new Penalty());
+    this.#table = table;
+    this.#verdicts = verdicts;
+    this.#inquiries = inquiries;
+    this.suspicions = suspicions;
+    this.#watches = watches;
+    this.#hosts = new HostWatch(table, watches.slice(1));
+  }
+
+  get deadline(): Micros {
+    return Math.min(this.#silenceAt, this.suspicions.deadline, this.#hosts.deadline);
   }
 
   /** A segment of a flow in FLOWING passes; already tracked, with `found`. */
-  onPassing(sender: Half, receiver: Half, packet: Packet, found: number, now: Micros): void {
-    this.onHeard(sender.port, now);
-    if (packet.payloadLength === 0 || receiver.port < 0) return;
-    const silence = this.#silences[receiver.port] ?? null;
-    if (silence === null) return;
-    silence.onAsked((found & ADVANCED_DATA) === 0, sender.srtt, now);
-    if (silence.checkAt < this.deadline) this.deadline = silence.checkAt;
+  onPassing(flow: Flow, direction: 0 | 1, packet: Packet, found: number, now: Micros): void {
+    const sender = flow.halves[direction];
+    const receiver = flow.halves[direction === 0 ? 1 : 0];
+    sender.heardAt = now;
+    const from = this.#watches[sender.port + 1]!;
+    from.onHeard(now);
+    if (from.streamAt === NEVER) this.suspicions.arm(from, now);
+    if (packet.payloadLength === 0) return;
+    from.streamed++;
+    const to = this.#watches[receiver.port + 1]!;
+    if (to.silence === null) return;
+    const isRepeat = (found & ADVANCED_DATA) === 0;
+    to.silence.onAsked(isRepeat, sender.srtt, now);
+    if (to.silence.checkAt < this.#silenceAt) this.#silenceAt = to.silence.checkAt;
+    if (isRepeat && to.judgesHosts) this.#hosts.onRepeat(flow, direction === 0 ? 1 : 0, now);
   }
 
-  /** A packet came from beyond the link behind `port`. */
-  onHeard(port: number, now: Micros): void {
-    const pacer = this.#context.pacerOf(port);
-    if (pacer.aliveSince === NEVER) pacer.aliveSince = now;
-    if (port >= 0) this.#silences[port]?.onHeard(now);
+  /** The responder answered the SYN of `flow`: a round trip, or a longer one where the SYN was repeated. */
+  onAnswered(flow: Flow, now: Micros): void {
+    const watch = this.#watches[flow.halves[1].port + 1]!;
+    watch.onHeard(now);
+    watch.silence?.onRoundTrip(now - flow.createdAt, now);
+  }
+
+  /** Custody was delivered towards half `far` of a flow in HANDBACK: a question once the link has shown life. */
+  onReplayed(flow: Flow, far: 0 | 1, isRepeat: boolean, now: Micros): void {
+    const half = flow.halves[far];
+    const watch = this.#watches[half.port + 1]!;
+    if (watch.silence === null || watch.pacer.aliveSince === NEVER) return;
+    watch.silence.onAsked(isRepeat, flow.halves[far === 0 ? 1 : 0].srtt, now);
+    if (watch.silence.checkAt < this.#silenceAt) this.#silenceAt = watch.silence.checkAt;
+    if (isRepeat && watch.judgesHosts) this.#hosts.onRepeat(flow, far, now);
   }
 
   /** A plausible packet came from the far half of a flow that is held. */
   onLife(flow: Flow, half: 0 | 1, now: Micros): void {
-    this.onHeard(flow.halves[half].port, now);
-    for (const loss of this.#losses) {
-      if (!this.#concerns(loss, flow, half)) continue;
-      loss.heardAt = now;
-      this.deadline = now;
-    }
+    flow.halves[half].heardAt = now;
+    this.#watches[flow.halves[half].port + 1]!.onHeard(now);
+    this.#inquiries.onLife(flow, half, now);
   }
 
-  /** Other evidence has changed the state of a link, or a command has: what was inferred from silence is void. */
-  forget(port: number, now: Micros): void {
-    this.#silences[port]?.reset(now);
-    for (const loss of this.#losses) if (loss.port === port) this.#end(loss, now);
+  /** When a packet of a connection last came from behind `port`. */
+  heardAt(port: number): Micros {
+    return this.#watches[port + 1]!.heardAt;
+  }
+
+  /** Other evidence has changed the state of a link: questions begin anew. */
+  reset(port: number, now: Micros): void {
+    this.#watches[port + 1]!.silence?.reset(now);
+    this.suspicions.end(port);
   }
 
   run(now: Micros): void {
-    if (this.deadline > now) return;
-    for (const [port, silence] of this.#silences.entries()) {
-      if (silence?.check(now) === true) this.#onSilent(port, silence, now);
-    }
-    for (const loss of this.#losses) this.#attend(loss, now);
-    this.deadline = NEVER;
-    for (const silence of this.#silences) this.deadline = Math.min(this.deadline, silence?.checkAt ?? NEVER);
-    for (const loss of this.#losses) this.deadline = Math.min(this.deadline, loss.askAt);
-  }
-
-  #attend(loss: Loss, now: Micros): void {
-    const link = this.#monitor.links[loss.port]!;
-    const isHeard = loss.heardAt > loss.since && now - loss.heardAt < FRESH;
-    if (isHeard) {
-      const penalty = this.#penalties[loss.port]!;
-      if (penalty.level(now) < SUPPRESS || penalty.reuseAt(now) <= now) {
-        this.#end(loss, now);
-        return;
+    this.suspicions.run(now);
+    if (this.#hosts.deadline <= now) {
+      for (const { port, family, words, text } of this.#hosts.run(now)) {
+        const host = this.#verdicts.hostOf(port, family, words, now);
+        if (host !== null && !this.#verdicts.monitor.links[port]!.isLost) this.#lose(host, text, now);
       }
     }
-    if (loss.askAt > now) return;
-    const age = now - loss.since;
-    loss.askAt = now + (PACE.find(([until]) => age < until)?.[1] ?? PACE_LAST);
-    // A link that is lost for another reason cannot be asked.
-    if (link.standing().length > (loss.scope === null ? 1 : 0)) return;
-    this.#ask(loss);
+    // Keepalives are questions too, asked behind the back of `#silenceAt`.
+    for (const { silence } of this.#watches) {
+      if (silence !== null && silence.checkAt < this.#silenceAt) this.#silenceAt = silence.checkAt;
+    }
+    if (this.#silenceAt > now) return;
+    this.#silenceAt = NEVER;
+    for (const watch of this.#watches) {
+      const { silence, link } = watch;
+      if (silence === null || link === null) continue;
+      if (silence.check(now)) this.#onSilent(watch, link, now);
+      if (silence.checkAt < this.#silenceAt) this.#silenceAt = silence.checkAt;
+    }
   }
 
-  #onSilent(port: number, silence: Silence, now: Micros): void {
-    const monitor = this.#monitor;
-    const link = monitor.links[port]!;
+  #lose(subject: Link | Host, text: string, now: Micros): void {
+    // Without a sign of life since its return, a link is lost as it was before.
+    const isNew = !(subject instanceof Link) || subject.since === 0 || this.heardAt(subject.port) > subject.since;
+    if (isNew) this.#verdicts.say(subject, 'silence', text, now);
+    else this.#verdicts.sayAgain(subject, 'silence', text, now);
+    this.#inquiries.begin(subject, now);
+  }
+
+  #onSilent(watch: PortWatch, link: Link, now: Micros): void {
+    const { port } = watch;
+    const silence = watch.silence!;
+    const asked = this.suspicions.asked(port);
     const millisSilent = Math.round((now - silence.heardAt) / 1_000);
     const text = `silent for ${millisSilent} ms, ${silence.unanswered} segments unanswered`;
     const silentFor = now - silence.heardAt;
-    silence.reset(now);
-    if (link.isLost || this.#losses.length >= LOSSES_MAX) return;
-    const waiting: { flow: Flow; half: 0 | 1 }[] = [];
-    this.#context.table.forEach((flow) => {
+    this.reset(port, now);
+    if (link.isLost) return;
+    let first: { flow: Flow; half: 0 | 1 } | null = null;
+    let isOneHost = true;
+    const wait = (flow: Flow, half: 0 | 1): void => {
+      if (first === null) first = { flow, half };
+      else if (!this.#isSameHost(first.flow, first.half, flow, half)) isOneHost = false;
+    };
+    for (const { flow, far, generation } of asked) if (flow.generation === generation) wait(flow, far);
+    this.#table.forEach((flow) => {
+      if (flow.phase !== FLOWING && flow.phase !== HANDBACK) return;
       for (const half of [0, 1] as const) {
-        const near = flow.halves[half === 0 ? 1 : 0];
-        if (flow.phase !== FLOWING || flow.lostMask !== 0 || flow.halves[half].port !== port) continue;
-        if (seqDiff(near.sndNxt, flow.halves[half].rcvNxt) > 0) waiting.push({ flow, half });
+        if (flow.halves[half].port !== port || (flow.lostMask & (half + 1)) !== 0) continue;
+        if (seqDiff(flow.halves[half === 0 ? 1 : 0].sndNxt, flow.halves[half].rcvNxt) > 0) wait(flow, half);
       }
     });
-    const first = waiting[0];
-    if (first === undefined) return;
-    const scope = this.#hostScope(first.flow, first.half);
-    const isOneHost = waiting.every(({ flow, half }) => this.#covers(scope, flow, half));
-    const loss = { port, scope: isOneHost ? scope : null, since: now, heardAt: -NEVER, askAt: now, turn: 0 };
-    if (isOneHost && !this.#scopes.add(scope)) return;
-    this.#losses.push(loss);
-    observe(this.#context.counters, 'detectionDelay', silentFor);
-    this.#penalties[port]!.add(now);
-    if (isOneHost) {
-      this.#events.push({
-        at: now,
-        name: 'host-lost',
-        message: `${scope.label}: ${text}`,
-        link: link.name,
-        reason: text,
-      });
-      this.#settler.settleAll(now);
-    } else this.#verdict(monitor.onSilence(link, text, now), now);
-  }
-
-  #verdict(link: Link | null, now: Micros): void {
-    if (link !== null) this.#settler.onVerdict(link, now);
-  }
-
-  #end(loss: Loss, now: Micros): void {
-    const monitor = this.#monitor;
-    this.#losses = this.#losses.filter((one) => one !== loss);
-    this.#silences[loss.port]?.reset(now);
-    const link = monitor.links[loss.port]!;
-    if (loss.scope === null) {
-      this.#verdict(monitor.onSilence(link, null, now), now);
+    const found = first as { flow: Flow; half: 0 | 1 } | null;
+    if (found === null) return;
+    this.#verdicts.observeDelay(silentFor);
+    if (!isOneHost) {
+      this.#lose(link, text, now);
       return;
     }
-    this.#scopes.remove(loss.scope.label);
-    this.#events.push({
-      at: now,
-      name: 'host-restored',
-      message: `${loss.scope.label} answers again`,
-      link: link.name,
-    });
-    this.#settler.settleAll(now);
+    const at = found.flow.index * KEY_WORDS + 4 * found.half;
+    const { family } = found.flow;
+    const words = this.#table.keys.slice(at, at + (family === 4 ? 1 : 4));
+    const host = this.#verdicts.hostOf(port, family, words, now);
+    if (host !== null) this.#lose(host, text, now);
   }
 
-  #hostScope(flow: Flow, half: 0 | 1): Scope {
-    const at = flow.index * KEY_WORDS + 4 * half;
-    const count = flow.family === 4 ? 1 : 4;
-    const words = this.#context.table.keys.slice(at, at + count);
-    const bytes = new Uint8Array(4 * count);
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < count; i++) view.setInt32(4 * i, words[i]!);
-    return {
-      label: `silent host ${formatAddressBytes(bytes)}`,
-      family: flow.family,
-      words,
-      prefixLength: 32 * count,
-      flowIndex: -1,
-      flowGeneration: 0,
-      flowHalf: 0,
-      until: NEVER,
-      cause: 'silence',
-    };
-  }
-
-  #covers(scope: Scope, flow: Flow, half: 0 | 1): boolean {
-    if (scope.family !== flow.family) return false;
-    const at = flow.index * KEY_WORDS + 4 * half;
-    return scope.words.every((word, i) => this.#context.table.keys[at + i] === word);
-  }
-
-  #concerns(loss: Loss, flow: Flow, half: 0 | 1): boolean {
-    return loss.scope === null ? flow.halves[half].port === loss.port : this.#covers(loss.scope, flow, half);
-  }
-
-  /** A few connections send what their far end must answer: a keepalive, or the SYN that waits. */
-  #ask(loss: Loss): void {
-    const { table, synthesizer } = this.#context;
-    const able: Flow[] = [];
-    table.forEach((flow) => {
-      const far = flow.near === 0 ? 1 : 0;
-      const frozen = flow.frozen as Frozen | null;
-      if (frozen === null || !this.#concerns(loss, flow, far)) return;
-      if (flow.phase === OPENING ? frozen.head !== null : flow.phase === FROZEN && !frozen.mute) able.push(flow);
-    });
-    for (let i = 0; i < Math.min(ASKERS, able.length); i++) {
-      const flow = able[(loss.turn + i) % able.length]!;
-      const frozen = flow.frozen as Frozen;
-      const endpoint = flow.halves[flow.near];
-      const peer = flow.halves[flow.near === 0 ? 1 : 0];
-      if (flow.phase === OPENING) synthesizer.copy(flow, flow.near, frozen.head!, NOTE.question);
-      else {
-        const seq = (peer.rcvNxt - 1) | 0;
-        synthesizer.ack(flow, flow.near, seq, endpoint.rcvNxt, endpoint.rcvWnd, peer.tsVal, NOTE.question);
-      }
-    }
-    loss.turn += ASKERS;
+  #isSameHost(a: Flow, aHalf: 0 | 1, b: Flow, bHalf: 0 | 1): boolean {
+    if (a.family !== b.family) return false;
+    const at = a.index * KEY_WORDS + 4 * aHalf;
+    const words = this.#table.keys.subarray(at, at + (a.family === 4 ? 1 : 4));
+    return isSameAddress(this.#table.keys, b.index * KEY_WORDS + 4 * bHalf, words);
   }
 }

@@ -40,6 +40,8 @@ export class Half {
   /** User timeout that it announced (RFC 5482, micros); 0: none. */
   userTimeout: Micros = 0;
   lastDataAt: Micros = -NEVER;
+  /** When a plausible segment of it was last seen. */
+  heardAt: Micros = -NEVER;
 
   // What it receives.
   /** RCV.NXT as it last acknowledged. */
@@ -102,6 +104,7 @@ export class Half {
     this.accurateEcn = false;
     this.userTimeout = 0;
     this.lastDataAt = -NEVER;
+    this.heardAt = -NEVER;
     this.rcvNxt = 0;
     this.rcvKnown = false;
     this.rcvWnd = 0;

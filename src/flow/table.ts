@@ -149,6 +149,14 @@ export class FlowTable {
     }
   }
 
+  /** Whether any flow satisfies `test`; stops at the first. */
+  some(test: (flow: Flow) => boolean): boolean {
+    for (let index = 0; index < this.#highest; index++) {
+      if (this.keys[index * KEY_WORDS + 9] !== 0 && test(this.#flows[index]!)) return true;
+    }
+    return false;
+  }
+
   /** The flow with this public identifier, or null. */
   byId(id: string): Flow | null {
     const match = /^(\d{1,8})\.(\d{1,15})$/.exec(id);

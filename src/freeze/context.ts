@@ -44,6 +44,8 @@ export interface FreezeContext {
   relieve(flow: Flow, bytes: number, now: Micros): void;
   /** The flow's time is over. @param why in words */
   giveUp(flow: Flow, why: string, now: Micros): void;
+  /** Custody was sent towards half `far`; `isRepeat`: not for the first time. */
+  onReplayed(flow: Flow, far: 0 | 1, isRepeat: boolean, now: Micros): void;
   /** Something worth telling about one flow. */
   report(name: EventName, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void;
 }

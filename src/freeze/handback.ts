@@ -138,6 +138,7 @@ export class Handback {
     if (isAgain) counters[COUNTER.retransmittedBytes]! += length;
     if (last && custody.fin) replay.finSent = true;
     replay.onSent(from, length, now);
+    this.#context.onReplayed(flow, near === 0 ? 1 : 0, isAgain, now);
     pacer.onSent(length + WIRE_OVERHEAD, now);
     return now;
   }

@@ -2,16 +2,18 @@
  * Link monitor: is a link usable, and why not?
  *
  * Purpose.  Turns what the shell reports (interfaces, addresses, routes, commands) into a verdict per link, with reasons.
- * Design.   Every detector owns one line of evidence per link: a text when it holds the link for lost, null when it has no
- *           complaint. The verdict is lost while any line stands; a command outranks them all until released. Further
- *           detectors (ICMP, DHCP, silence in TCP) add a line of their own and change nothing here.
+ * Design.   Each link is the subject of a verdict (subject.ts). What the kernel reports is proof and is said here; what is
+ *           inferred (ICMP, echoes, neighbours, leases, silence in TCP) is said by the detectors.
  * Rules.    Lost = the interface is gone, down, without carrier, not operational (RFC 2863), or has lost the last
  *           global address it had. A link that never had an address is not lost for lacking one.
  * Limits.   One record per configured link and at most MAX_ADDRESSES addresses each.
  */
 import { type Micros, NEVER } from '../base/time.ts';
+import type { DampingSettings } from './damping.ts';
+import { EpochList } from './epochs.ts';
 import type { LinkEvent } from './events.ts';
 import { RouteMap } from './routes.ts';
+import { Subject } from './subject.ts';
 
 const MAX_ADDRESSES = 256;
 
@@ -20,72 +22,41 @@ const OPER_DOWN = 2;
 const OPER_LOWER_LAYER_DOWN = 3;
 const OPER_DORMANT = 5;
 
-/** Order in which reasons are named: the most specific proof first. */
-const DETECTORS = ['interface', 'carrier', 'address', 'silence', 'command'] as const;
-export type Detector = (typeof DETECTORS)[number];
-
-export class Link {
+export class Link extends Subject {
   readonly name: string;
   readonly role: 'lan' | 'wan';
   readonly port: number;
-  isLost = false;
-  /** When the present verdict was reached. */
-  since: Micros;
-  readonly evidence: Record<Detector, string | null> = {
-    interface: null,
-    carrier: null,
-    address: null,
-    silence: null,
-    command: null,
-  };
   readonly addresses = new Set<string>();
   hadAddress = false;
   mtu = 1500;
   /** Connections that wait for it longer are given up; NEVER: it sets no limit. */
   maxOutage: Micros = NEVER;
 
-  constructor(name: string, role: 'lan' | 'wan', port: number, now: Micros) {
+  constructor(name: string, role: 'lan' | 'wan', port: number, now: Micros, damping: DampingSettings | null = null) {
+    super(damping, now);
     this.name = name;
     this.role = role;
     this.port = port;
-    this.since = now;
-  }
-
-  /** The evidence that stands, most specific first. */
-  standing(): string[] {
-    const lines: string[] = [];
-    for (const detector of DETECTORS) {
-      const line = this.evidence[detector];
-      if (line !== null) lines.push(line);
-    }
-    return lines;
-  }
-
-  /** The detector whose evidence is the most specific; null when there is none. */
-  get detector(): Detector | null {
-    return DETECTORS.find((detector) => this.evidence[detector] !== null) ?? null;
   }
 
   /** Whether packets can be written to it at all; a command or a suspicion does not change that. */
   get canCarry(): boolean {
     return this.evidence.interface === null && this.evidence.carrier === null && this.evidence.address === null;
   }
-
-  get reason(): string {
-    return this.standing()[0] ?? 'operational';
-  }
 }
 
 export class LinkMonitor {
   readonly links: readonly Link[];
   readonly routes = new RouteMap();
+  readonly epochs = new EpochList();
 
-  /** @param ports `absent`: the interface does not exist yet */
+  /** @param ports `absent`: the interface does not exist yet; @param damping by port; null: a return is believed at once */
   constructor(
     ports: readonly { readonly name: string; readonly role: 'lan' | 'wan'; readonly absent?: boolean }[],
     now: Micros,
+    damping: readonly (DampingSettings | null)[] = [],
   ) {
-    this.links = ports.map((port, index) => new Link(port.name, port.role, index, now));
+    this.links = ports.map(({ name, role }, port) => new Link(name, role, port, now, damping[port] ?? null));
     for (const link of this.links) {
       if (ports[link.port]!.absent !== true) continue;
       link.evidence.interface = 'interface not there yet';
@@ -130,6 +101,7 @@ export class LinkMonitor {
         const key = `${event.family}/${event.prefixLength}/${event.address.join('.')}`;
         if (!event.present) link.addresses.delete(key);
         else if (link.addresses.size < MAX_ADDRESSES) link.addresses.add(key);
+        this.epochs.onAddress(link.port, event, now);
         if (link.addresses.size > 0) link.hadAddress = true;
         link.evidence.address = link.hadAddress && link.addresses.size === 0 ? 'last address gone' : null;
         break;
@@ -142,26 +114,25 @@ export class LinkMonitor {
       default:
         return null;
     }
-    return this.#judge(link, now);
+    return link.judge(now) ? link : null;
   }
 
   /** A command declares a link lost (`text`) or releases it (null). */
   onCommand(link: Link, text: string | null, now: Micros): Link | null {
-    link.evidence.command = text;
-    return this.#judge(link, now);
+    return link.say('command', text, now) ? link : null;
   }
 
-  /** Connections over the link get no answer (`text` says how that showed), or get one again (null). */
-  onSilence(link: Link, text: string | null, now: Micros): Link | null {
-    link.evidence.silence = text;
-    return this.#judge(link, now);
+  /** When a return that was held back is believed, of all links; NEVER while none is. */
+  get deadline(): Micros {
+    let next = NEVER;
+    for (const link of this.links) next = Math.min(next, link.heldUntil);
+    return next;
   }
 
-  #judge(link: Link, now: Micros): Link | null {
-    const lost = link.standing().length > 0;
-    if (lost === link.isLost) return null;
-    link.isLost = lost;
-    link.since = now;
-    return link;
+  /** Whether a global address is one of the gateway's own, on any link. @param address network byte order */
+  isOwn(address: Uint8Array): boolean {
+    const tail = `/${address.join('.')}`;
+    for (const link of this.links) for (const key of link.addresses) if (key.endsWith(tail)) return true;
+    return false;
   }
 }

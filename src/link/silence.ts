@@ -9,8 +9,8 @@
  *           row with probability (2p)^n. A verdict needs that to be below 1e-7, and a silence several times the longest round
  *           trip seen, so that neither 5 % loss nor a bloated queue is taken for an outage.
  *           Questions close together share their fate (one burst, one full queue), so a slice of time counts few of them.
- * Limits.   Fixed size per link. A link on which only the far side sends is not judged: its silence may be the end of
- *           what there was to say.
+ * Limits.   Fixed size per link. A link on which only the far side sends is not judged by its silence, which may be the end of
+ *           what there was to say; keepalives then ask (engine/suspicion.ts) and are questions like any other.
  */
 import { type Micros, millis, NEVER, seconds } from '../base/time.ts';
 
@@ -24,6 +24,10 @@ const BEFORE_MAX = 9;
 /** Questions that must have been asked after the silence became noticeable, in different slices. */
 const AFTER_MIN = 2;
 const SILENCE_MIN: Micros = millis(600);
+/** After a pause the first questions may meet a queue that nobody could have seen growing: 1.5 s of it are not rare. */
+const IDLE_MIN: Micros = seconds(2);
+/** What was not heard for this long before the first question had paused. */
+const PAUSE: Micros = seconds(1);
 /** A silence must be this many times the longest round trip of late. */
 const ROUND_TRIPS = 3;
 /** Round trip of a link of which none is known. */
@@ -46,6 +50,9 @@ export class Silence {
   checkAt: Micros = NEVER;
   heardAt: Micros = -NEVER;
   #askedAt: Micros = -NEVER;
+  /** First question since anything was heard, and whether it came after a pause. */
+  #openSince: Micros = -NEVER;
+  #isAfterPause = false;
   /** Number of each remembered slice since time 0, and its questions. */
   readonly #slices = new Float64Array(SLICES).fill(-1);
   readonly #questions = new Float64Array(SLICES);
@@ -67,6 +74,26 @@ export class Silence {
    * @param rtt smoothed round trip of its connection (micros), 0 when unknown
    */
   onAsked(isRepeat: boolean, rtt: Micros, now: Micros): void {
+    this.onQuestion(now);
+    // While nothing is heard, repeats tell of the outage, not of the ratio.
+    if (now - this.heardAt < SILENCE_MIN / 2) {
+      this.#loss += ((isRepeat ? 1 : 0) - this.#loss) * LOSS_WEIGHT;
+    }
+    this.onRoundTrip(rtt, now);
+  }
+
+  /** A round trip over the link is known (micros; 0: not). */
+  onRoundTrip(rtt: Micros, now: Micros): void {
+    if (rtt > this.#rttMax) this.#rttMax = rtt;
+    if (now - this.#rttSince > RTT_MEMORY) {
+      this.#rttBefore = this.#rttMax;
+      this.#rttMax = rtt;
+      this.#rttSince = now;
+    }
+  }
+
+  /** Something was sent that the other side has to answer: a segment, a keepalive. */
+  onQuestion(now: Micros): void {
     const slice = Math.floor(now / SLICE);
     const at = slice % SLICES;
     if (this.#slices[at] !== slice) {
@@ -75,15 +102,9 @@ export class Silence {
     }
     this.#questions[at]! += 1;
     this.#askedAt = now;
-    // While nothing is heard, repeats tell of the outage, not of the ratio.
-    if (now - this.heardAt < SILENCE_MIN / 2) {
-      this.#loss += ((isRepeat ? 1 : 0) - this.#loss) * LOSS_WEIGHT;
-    }
-    if (rtt > this.#rttMax) this.#rttMax = rtt;
-    if (now - this.#rttSince > RTT_MEMORY) {
-      this.#rttBefore = this.#rttMax;
-      this.#rttMax = rtt;
-      this.#rttSince = now;
+    if (this.#openSince <= this.heardAt) {
+      this.#openSince = now;
+      this.#isAfterPause = now - this.heardAt > PAUSE;
     }
     if (this.checkAt === NEVER) this.checkAt = now + CHECK_INTERVAL;
   }
@@ -119,6 +140,7 @@ export class Silence {
     this.checkAt = now + CHECK_INTERVAL;
     const heardAt = Math.max(this.heardAt, now - SLICE * (SLICES - 1));
     if (now - this.heardAt < this.threshold || this.heardAt === -NEVER) return false;
+    if (this.#isAfterPause && now - this.#openSince < Math.max(IDLE_MIN, this.threshold)) return false;
     const { rtt } = this;
     let before = 0;
     let after = 0;
@@ -145,5 +167,6 @@ export class Silence {
     this.#questions.fill(0);
     this.#slices.fill(-1);
     this.#askedAt = -NEVER;
+    this.#openSince = -NEVER;
   }
 }

@@ -3,6 +3,7 @@
  * file is the shell's part, checking it is `schema.ts`.
  */
 import { type Micros, seconds } from '../base/time.ts';
+import type { DetectorConfig } from './detectors.ts';
 
 /**
  * How much a connection is worth keeping, least first: `temporary` is kept as long as resources allow, `suspension` at least for
@@ -72,8 +73,10 @@ export type LinkRole = 'lan' | 'wan';
 export interface LinkConfig {
   readonly name: string;
   readonly role: LinkRole;
-  /** Whether connections without answers count as a sign of loss; default: no. */
-  readonly silence?: boolean;
+  /** Signs of loss to look for. */
+  readonly detectors: DetectorConfig;
+  /** Whether connections leave with the link's own address (NAT); absent: as the machine's rules look. */
+  readonly isTranslated?: boolean;
   /** Connections that wait for this link longer are given up; absent or null: the link sets no limit. */
   readonly maxOutage?: Micros | null;
 }

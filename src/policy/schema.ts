@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { parseAddress } from '../wire/address.ts';
+import { detectorConfig, detectors } from './detector-schema.ts';
 import {
   DEFAULT_CONFIG,
   DEFAULT_LIMITS,
@@ -108,14 +109,11 @@ const schema = z.strictObject({
           .enum(['lan', 'wan'], 'must be lan or wan')
           .describe('lan: towards the hosts; wan: towards the rest of the world'),
         maxOutage: durationOrOff.optional().describe('connections that wait for this link longer are given up'),
-        detectors: z
-          .strictObject({
-            silence: z
-              .boolean('must be true or false')
-              .optional()
-              .describe('connections without answers count as a sign of loss'),
-          })
-          .default({}),
+        nat: z
+          .union([z.literal('auto'), z.boolean()], 'must be auto, true or false')
+          .default('auto')
+          .describe("connections leave with the link's own address; auto: as nftables and iptables look"),
+        detectors,
       }),
     )
     .default({})
@@ -208,11 +206,12 @@ export function checkConfig(document: unknown): ConfigResult {
   return {
     ok: true,
     config: {
-      links: Object.entries(links).map(([name, { role, detectors, maxOutage }]) => ({
+      links: Object.entries(links).map(([name, link]) => ({
         name,
-        role,
-        ...(maxOutage === undefined || maxOutage === null ? {} : { maxOutage }),
-        ...(detectors.silence === undefined ? {} : { silence: detectors.silence }),
+        role: link.role,
+        detectors: detectorConfig(link.detectors),
+        ...(link.nat === 'auto' ? {} : { isTranslated: link.nat }),
+        ...(link.maxOutage === undefined || link.maxOutage === null ? {} : { maxOutage: link.maxOutage }),
       })),
       policy: policy satisfies readonly PolicyRule[],
       limits: {

@@ -43,7 +43,7 @@ const QUEUE_PACKETS = 10_000;
 
 export interface SteeringOptions extends Omit<SteeringConfig, 'tun'> {
   readonly tun: string;
-  readonly links: readonly LinkConfig[];
+  readonly links: readonly Pick<LinkConfig, 'name' | 'role'>[];
   /** Largest MTU of the named interfaces, so that nothing gets fragmented on the detour. */
   readonly mtu: number;
 }

@@ -6,6 +6,7 @@ import { eventText, flowsText, statusText } from '../../src/cli/show.ts';
 import { bytesText, durationText, table } from '../../src/cli/table.ts';
 import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { toEventJson } from '../../src/control/history.ts';
+import { DEFAULT_DETECTORS, NO_DETECTORS } from '../../src/policy/detectors.ts';
 import { DEFAULT_CONFIG, type LinkConfig } from '../../src/policy/policy.ts';
 
 describe('options', () => {
@@ -23,8 +24,8 @@ describe('options', () => {
 
 describe('flags over the file', () => {
   const inFile: LinkConfig[] = [
-    { name: 'a', role: 'lan' },
-    { name: 'b', role: 'wan' },
+    { name: 'a', role: 'lan', detectors: DEFAULT_DETECTORS },
+    { name: 'b', role: 'wan', detectors: NO_DETECTORS },
   ];
   const file = { ...DEFAULT_CONFIG, links: inFile, control: '/file.sock' };
 
@@ -37,6 +38,12 @@ describe('flags over the file', () => {
   ])('%j', (flags, links) => {
     const merged = withFlags(file, flags).links.map(({ name, role }) => `${name}:${role}`);
     expect(merged.join(' ')).toBe(links);
+  });
+
+  test('detectors of a link that only a flag names are the default ones', () => {
+    const merged = withFlags(file, { wan: ['b', 'c'] }).links;
+    expect(merged.find(({ name }) => name === 'b')?.detectors).toEqual(NO_DETECTORS);
+    expect(merged.find(({ name }) => name === 'c')?.detectors).toEqual(DEFAULT_DETECTORS);
   });
 
   test('an interface that a flag takes from the other role leaves none there', () => {
@@ -102,6 +109,7 @@ describe('text for people', () => {
       },
     ],
     flows: { total: 2, opening: 0, flowing: 1, frozen: 1, handback: 0, closing: 0, bypass: 0 },
+    hosts: [],
     classes: {},
     custodyBytes: 2_048,
     resources: {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { TcpfreezeError } from '../../src/base/errors.ts';
 import { parseConfig, readConfigFile } from '../../src/control/config-file.ts';
+import { DEFAULT_DETECTORS } from '../../src/policy/detectors.ts';
 
 function refusal(text: string): string[] {
   try {
@@ -15,8 +16,8 @@ function refusal(text: string): string[] {
 test('a complete file', () => {
   const config = parseConfig('links:\n  lan0: {role: lan}\n  wan0:\n    role: wan\nlog: {level: warn}\n', 'f.yaml');
   expect(config.links).toEqual([
-    { name: 'lan0', role: 'lan' },
-    { name: 'wan0', role: 'wan' },
+    { name: 'lan0', role: 'lan', detectors: DEFAULT_DETECTORS },
+    { name: 'wan0', role: 'wan', detectors: DEFAULT_DETECTORS },
   ]);
   expect(config.log.level).toBe('warn');
 });

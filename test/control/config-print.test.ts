@@ -16,7 +16,7 @@ test('every value with its origin: default, file, flag', () => {
   const text = printed({ log: { level: 'warn' }, links: { wan0: { role: 'wan', detectors: { silence: true } } } });
   for (const line of [
     /^links:\n {2}lan0:\n {4}role: lan # flag --lan$/m,
-    /^ {2}wan0:\n {4}role: wan # flag --wan\n {4}detectors:\n(?: {6}.*\n)* {6}silence: true # file$/m,
+    /^ {2}wan0:\n {4}role: wan # flag --wan\n {4}nat: auto # default\n {4}detectors:\n(?: {6}.*\n)* {6}silence: true # file$/m,
     /^log:\n {2}level: warn # file\n {2}format: auto # default$/m,
     /^ {2}maxFlows: 65536 # default$/m,
     /^control: \S+ # default$/m,

@@ -20,6 +20,7 @@ const STATUS: StatusJson = {
   tun: 'tun0',
   links: [],
   flows: { total: 0, opening: 0, flowing: 0, frozen: 0, handback: 0, closing: 0, bypass: 0 },
+  hosts: [],
   classes: {},
   custodyBytes: 0,
   resources: {

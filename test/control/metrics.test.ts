@@ -17,6 +17,7 @@ const STATUS: StatusJson = sampleStatus({
     { name: 'wan"0\\', role: 'wan', state: 'lost', since: '2026-01-01T00:00:01.500Z', reason: '', evidence: [] },
   ],
   flows: { total: 21, ...PHASES },
+  hosts: [],
   classes: { normal: PHASES, bulk: { ...PHASES, frozen: 0 } },
   custodyBytes: 77,
 });

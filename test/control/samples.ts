@@ -35,6 +35,7 @@ export function sampleStatus(fields: Partial<StatusJson> = {}): StatusJson {
     uptime: 1,
     tun: 't0',
     links: [],
+    hosts: [],
     flows: { total: 0, ...NO_FLOWS },
     classes: {},
     custodyBytes: 0,

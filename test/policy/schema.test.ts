@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_DETECTORS } from '../../src/policy/detectors.ts';
 import { DEFAULT_CONFIG, DEFAULT_RULE } from '../../src/policy/policy.ts';
 import type { ConfigProblem } from '../../src/policy/problems.ts';
 import { checkConfig, configJsonSchema } from '../../src/policy/schema.ts';
@@ -16,14 +17,64 @@ test.each([undefined, null, {}, { links: {}, policy: [], limits: {}, log: {}, st
 );
 
 test('a detector is switched by link', () => {
-  const result = checkConfig({ links: { wan0: { role: 'wan', detectors: { silence: true } }, lan0: { role: 'lan' } } });
+  const result = checkConfig({
+    links: { wan0: { role: 'wan', detectors: { silence: false } }, lan0: { role: 'lan' } },
+  });
   expect(result.ok && result.config.links).toEqual([
-    { name: 'wan0', role: 'wan', silence: true },
-    { name: 'lan0', role: 'lan' },
+    { name: 'wan0', role: 'wan', detectors: { ...DEFAULT_DETECTORS, silence: false } },
+    { name: 'lan0', role: 'lan', detectors: DEFAULT_DETECTORS },
   ]);
   expect(problems({ links: { wan0: { role: 'wan', detectors: { silence: 'loud' } } } })).toEqual([
     'links.wan0.detectors.silence: must be true or false',
   ]);
+});
+
+test('what detectors may be told', () => {
+  const detectors = {
+    silence: false,
+    keepalive: '5s',
+    echo: { targets: ['192.0.2.1', '2001:db8::1'], interval: 2 },
+    icmp: false,
+    dhcp: false,
+    neighbour: false,
+    damping: { halfLife: '1m', suppress: 3, reuse: 0.5, longest: '5m' },
+  };
+  const result = checkConfig({ links: { wan0: { role: 'wan', nat: true, detectors } } });
+  expect(result.ok && result.config.links).toEqual([
+    {
+      name: 'wan0',
+      role: 'wan',
+      isTranslated: true,
+      detectors: {
+        ...detectors,
+        keepalive: 5_000_000,
+        echo: { targets: ['192.0.2.1', '2001:db8::1'], interval: 2_000_000 },
+        damping: { halfLife: 60_000_000, suppress: 3, reuse: 0.5, longest: 300_000_000 },
+      },
+    },
+  ]);
+  const off = { keepalive: 'off', echo: { targets: 'off' }, damping: { halfLife: 'off' } };
+  const quiet = checkConfig({ links: { wan0: { role: 'wan', detectors: off } } });
+  expect(quiet.ok && quiet.config.links[0]!.detectors).toEqual({
+    ...DEFAULT_DETECTORS,
+    keepalive: 'off',
+    echo: null,
+    damping: null,
+  });
+});
+
+test.each([
+  [{ keepalive: 'often' }, 'keepalive: must be off, suspicion, or'],
+  [{ keepalive: '10ms' }, 'keepalive: must be off, suspicion, or'],
+  [{ echo: { targets: 'everybody' } }, 'echo.targets: must be auto, off, or a list'],
+  [{ echo: { targets: ['example.net'] } }, 'echo.targets'],
+  [{ echo: { interval: '100ms' } }, 'echo.interval: must be'],
+  [{ damping: { suppress: 1 } }, 'damping.suppress: must be a number of losses'],
+  [{ damping: { reuse: 2 } }, 'damping.reuse: must be a number of losses'],
+  [{ damping: { longest: 'ever' } }, 'damping.longest: must be'],
+])('detectors refuse %j', (detectors, problem) => {
+  const [first] = problems({ links: { wan0: { role: 'wan', detectors } } });
+  expect(first).toContain(`links.wan0.detectors.${problem}`);
 });
 
 test('every key is taken over', () => {
@@ -66,8 +117,8 @@ test('every key is taken over', () => {
     ok: true,
     config: {
       links: [
-        { name: 'lan0', role: 'lan' },
-        { name: 'wan0.7', role: 'wan' },
+        { name: 'lan0', role: 'lan', detectors: DEFAULT_DETECTORS },
+        { name: 'wan0.7', role: 'wan', detectors: DEFAULT_DETECTORS },
       ],
       policy: [
         {

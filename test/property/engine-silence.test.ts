@@ -1,6 +1,7 @@
 /** Links that swallow packets while they look healthy, and links that only seem to: noticed by the connections themselves. */
 import { describe, expect, it } from 'vitest';
 import { type Micros, millis, seconds } from '../../src/base/time.ts';
+import { DEFAULT_DETECTORS } from '../../src/policy/detectors.ts';
 import { type EndpointConfig, LINUX } from '../sim/endpoint-config.ts';
 import { ARENA, GATEWAY } from '../sim/gateway.ts';
 import { Network, type SimFlow } from '../sim/network.ts';
@@ -15,7 +16,10 @@ function makeNetwork(wan: WireConfig = LINK, seed = 5, base: Partial<EndpointCon
     seed,
     lan: CLEAN,
     wan,
-    engine: { ...GATEWAY, ports: GATEWAY.ports.map((port) => ({ ...port, silence: true })) },
+    engine: {
+      ...GATEWAY,
+      ports: GATEWAY.ports.map((port) => ({ ...port, detectors: { ...DEFAULT_DETECTORS, echo: null } })),
+    },
     arenaBytes: 4 * ARENA,
     extraTimeouts: 0.01,
     base: { ...LINUX, receiveBuffer: 4_000_000, windowScale: 7, ...base },

@@ -1,0 +1,147 @@
+/**
+ * Address epochs: which connections lost their own address when an uplink got another one.
+ *
+ * A connection that a router translates (NAT) is known beyond the link by the uplink's address of the time when it was opened. When
+ * that address goes, packets may pass again over a new one, but not for this connection: whoever thaws it gets a reset. So
+ * connections opened while an address was the link's first one are lost as long as it is gone, and given up after GRACE.
+ * On a LAN, a prefix whose last address goes takes the hosts with such addresses with it (a delegated prefix that changed).
+ *
+ * Limits. At most MAX_EPOCHS of each kind; the oldest are forgotten first.
+ */
+import { type Micros, NEVER, seconds } from '../base/time.ts';
+import { formatAddressBytes } from '../wire/address.ts';
+import type { AddressEvent } from './events.ts';
+import { matchesPrefix } from './routes.ts';
+
+/** How long connections wait for their address. Servers and people have given up by then; a reset is better than nothing. */
+export const GRACE: Micros = seconds(120);
+const MAX_EPOCHS = 64;
+const MAX_ADDRESSES = 64;
+
+interface Address {
+  readonly port: number;
+  readonly family: 4 | 6;
+  readonly text: string;
+  readonly words: Int32Array;
+  readonly prefixLength: number;
+  readonly since: Micros;
+}
+
+/** What is gone: connections over `port` opened in [from, to), or hosts of a prefix behind it. */
+export interface Epoch {
+  readonly port: number;
+  readonly family: 4 | 6;
+  readonly label: string;
+  readonly kind: 'source' | 'prefix';
+  readonly words: Int32Array;
+  readonly prefixLength: number;
+  readonly from: Micros;
+  readonly to: Micros;
+  readonly until: Micros;
+}
+
+function wordsOf(address: Uint8Array): Int32Array {
+  const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
+  return Int32Array.from({ length: address.byteLength / 4 }, (_, i) => view.getInt32(4 * i));
+}
+
+export class EpochList {
+  /** Present global addresses, in the order in which they came. */
+  #addresses: Address[] = [];
+  #gone: Epoch[] = [];
+  /** Ports whose connections are known beyond them by the port's own address. */
+  readonly #translated = new Set<number>();
+  /** Ports behind which hosts have addresses of the port's own prefixes. */
+  readonly #lans = new Set<number>();
+  /** Counts changes of what is gone, so that flows are looked at again. */
+  changes = 0;
+
+  /** @param role of the link behind `port`; @param isTranslated whether its connections are (IPv4 only) */
+  configure(port: number, role: 'lan' | 'wan', isTranslated: boolean): void {
+    if (role === 'lan') this.#lans.add(port);
+    if (role === 'wan' && isTranslated) this.#translated.add(port);
+    if (role === 'wan' && !isTranslated) this.#translated.delete(port);
+  }
+
+  get size(): number {
+    return this.#gone.length;
+  }
+
+  get gone(): readonly Epoch[] {
+    return this.#gone;
+  }
+
+  onAddress(port: number, event: AddressEvent, now: Micros): void {
+    const { family, address, prefixLength } = event;
+    const text = formatAddressBytes(address);
+    const same = (one: Address): boolean =>
+      one.port === port && one.text === text && one.prefixLength === prefixLength && one.family === family;
+    if (event.present) {
+      this.#return(port, family, text, address);
+      if (this.#addresses.some(same) || this.#addresses.length >= MAX_ADDRESSES) return;
+      this.#addresses.push({ port, family, text, words: wordsOf(address), prefixLength, since: now });
+      return;
+    }
+    const lost = this.#addresses.find(same);
+    if (lost === undefined) return;
+    const first = this.#addresses.find((one) => one.port === port && one.family === family);
+    this.#addresses = this.#addresses.filter((one) => one !== lost);
+    if (family === 4 && this.#translated.has(port) && first === lost) this.#add('source', lost, now);
+    if (!this.#lans.has(port)) return;
+    const isServed = this.#addresses.some(
+      (one) => one.port === port && one.family === family && matchesPrefix(one.words, 0, lost.words, prefixLength),
+    );
+    // A host route and link-wide prefixes of length 0 are no LAN's prefix.
+    if (!isServed && prefixLength > 0 && prefixLength < 32 * lost.words.length) this.#add('prefix', lost, now);
+  }
+
+  #add(kind: Epoch['kind'], lost: Address, now: Micros): void {
+    const { port, family, words, prefixLength, since, text } = lost;
+    if (this.#gone.length >= MAX_EPOCHS) this.#gone.shift();
+    const label = kind === 'source' ? text : `prefix of ${text}/${prefixLength}`;
+    this.#gone.push({ kind, port, family, label, words, prefixLength, from: since, to: now, until: now + GRACE });
+    this.changes++;
+  }
+
+  /** The address is there again, or another of the same prefix. */
+  #return(port: number, family: 4 | 6, text: string, address: Uint8Array): void {
+    const words = wordsOf(address);
+    const before = this.#gone.length;
+    this.#gone = this.#gone.filter((epoch) => {
+      if (epoch.port !== port || epoch.family !== family) return true;
+      return epoch.kind === 'source' ? epoch.label !== text : !matchesPrefix(words, 0, epoch.words, epoch.prefixLength);
+    });
+    if (this.#gone.length < before) this.changes++;
+  }
+
+  /** When the oldest is given up, or NEVER. */
+  get deadline(): Micros {
+    let next = NEVER;
+    for (const epoch of this.#gone) next = Math.min(next, epoch.until);
+    return next;
+  }
+
+  /** Gives up what has waited for too long. @returns what was given up */
+  expire(now: Micros): Epoch[] {
+    const over = this.#gone.filter((epoch) => epoch.until <= now);
+    if (over.length === 0) return [];
+    this.#gone = this.#gone.filter((epoch) => epoch.until > now);
+    this.changes++;
+    return over;
+  }
+
+  /**
+   * Whether the endpoint behind `port` of a connection is lost with an address.
+   * @param words the endpoint's address at `at`, as big-endian words
+   * @param openedAt when the connection was first seen
+   */
+  covers(port: number, family: 4 | 6, words: Int32Array, at: number, openedAt: Micros): Epoch | null {
+    for (const epoch of this.#gone) {
+      if (epoch.port !== port || epoch.family !== family) continue;
+      if (epoch.kind === 'source') {
+        if (openedAt >= epoch.from && openedAt < epoch.to) return epoch;
+      } else if (matchesPrefix(words, at, epoch.words, epoch.prefixLength)) return epoch;
+    }
+    return null;
+  }
+}
