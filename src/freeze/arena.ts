@@ -11,7 +11,7 @@
  *           comparison (`isIntact`), and stale references are harmless.
  * Limits.   Retention time is arena size / rate: 64 MiB hold 0.5 s at 1 Gb/s, which is many round trips.
  */
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import { type Half, NO_SLOT } from '../flow/half.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
@@ -218,6 +218,12 @@ export class Arena {
       }
       slot = view.getFloat64(position + AT_NEXT);
     }
+  }
+
+  /** When the first retained packet was sent; NEVER when nothing is. */
+  headSentAt(half: Half): Micros {
+    const slot = half.heldHead;
+    return slot === NO_SLOT || !this.isIntact(slot) ? NEVER : this.view.getFloat64(this.#position(slot) + AT_SENT);
   }
 
   /** TSval of the retained packet that was the first to carry `seq`, or `fallback`. */

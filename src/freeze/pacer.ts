@@ -5,12 +5,19 @@
  */
 import { Median } from '../base/median.ts';
 import { type Micros, NEVER } from '../base/time.ts';
+import { Allowance } from './allowance.ts';
 
 const SAMPLE_INTERVAL: Micros = 50_000;
 /** Rate assumed for a link that never carried a measurable amount: 1 Mb/s, in bytes per microsecond. */
 const RATE_UNKNOWN = 0.125;
 /** How late a paced sender may run without losing its turn: one tick of a timer with millisecond resolution. */
 const CATCH_UP: Micros = 2_000;
+/**
+ * Wake-up packets into a path that has not answered yet, at once and per second. Linux keeps 212,992 bytes (unres_qlen_bytes, skb overhead included)
+ * per next hop that is being resolved, about 200 small packets, and the replays need room, too.
+ */
+const UNPROVEN_BURST = 32;
+const UNPROVEN_PER_SECOND = 1_000;
 
 export class Pacer {
   /** Bytes per microsecond. */
@@ -18,6 +25,8 @@ export class Pacer {
   nextSendAt: Micros = 0;
   /** When the first packet from beyond the link was seen since it was last given back; NEVER while none was. */
   aliveSince: Micros = NEVER;
+  /** For wake-ups while nothing has come from beyond the link. */
+  readonly unproven = new Allowance(UNPROVEN_PER_SECOND, UNPROVEN_BURST);
   #since: Micros = 0;
   #bytes = 0;
   readonly #rates = new Median();

@@ -5,13 +5,22 @@
  * and retransmits at once when its timer is overdue. Others ignore them.
  *
  * The path may not carry packets yet when the link event comes, so the round is repeated on a short schedule until data
- * of the far peer arrives. All wake-ups of an engine share an allowance, and so do those towards one host.
+ * of the far peer arrives. All wake-ups of an engine share an allowance, and so do those towards one host, and, until something has
+ * come from beyond the link, those of one link: the kernel keeps few packets while it resolves the next hop, and drops the oldest, which
+ * may be the data that everybody waits for (pacer.ts).
+ *
+ * For the same reason a round looks after the near endpoint's first data since the thaw. Where it was forwarded into a path that did not
+ * carry it, its sender may wait long: a stack whose back-off goes on from its window probes (gVisor; measured: 27 s after an outage of
+ * 60 s) retransmits no sooner. The arena still has it, so the gateway repeats it.
  */
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING } from '../flow/phase.ts';
+import { seqDiff, seqGt } from '../wire/seq.ts';
+import { PSH } from '../wire/tcp-flags.ts';
+import { Allowance } from './allowance.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
 
@@ -24,12 +33,18 @@ const SPACING: Micros = 3_000;
 const TOTAL_PER_SECOND = 5_000;
 const HOST_PER_SECOND = 1_000;
 const HOST_BUCKETS = 256;
+/** Round trips without an acknowledgement after which the near endpoint's first data counts as lost. */
+const PATIENCE = 1.5;
+/** Most bytes of it that are repeated at once. */
+const REPEAT_MAX = 1_460;
 
 export class Wakeup {
   readonly startedAt: Micros;
   round = 0;
   sent = 0;
   synced = false;
+  /** The far peer has received a whole round; what follows looks after the near endpoint's data only. */
+  received = false;
   /** When the present round began. */
   roundAt: Micros;
   nextAt: Micros;
@@ -41,32 +56,14 @@ export class Wakeup {
   }
 }
 
-/** A bucket of messages that fills at a fixed rate. */
-class Allowance {
-  readonly #perMicro: number;
-  readonly #size: number;
-  #level: number;
-  #at: Micros = 0;
-
-  constructor(perSecond: number) {
-    this.#perMicro = perSecond / 1e6;
-    this.#size = perSecond;
-    this.#level = perSecond;
-  }
-
-  take(now: Micros): boolean {
-    this.#level = Math.min(this.#size, this.#level + (now - this.#at) * this.#perMicro);
-    this.#at = now;
-    if (this.#level < 1) return false;
-    this.#level -= 1;
-    return true;
-  }
-}
-
 export class Waker {
   readonly #context: FreezeContext;
-  readonly #total = new Allowance(TOTAL_PER_SECOND);
-  readonly #hosts: readonly Allowance[] = Array.from({ length: HOST_BUCKETS }, () => new Allowance(HOST_PER_SECOND));
+  readonly #scratch = new Uint8Array(REPEAT_MAX);
+  readonly #total = new Allowance(TOTAL_PER_SECOND, TOTAL_PER_SECOND);
+  readonly #hosts: readonly Allowance[] = Array.from(
+    { length: HOST_BUCKETS },
+    () => new Allowance(HOST_PER_SECOND, HOST_PER_SECOND),
+  );
 
   constructor(context: FreezeContext) {
     this.#context = context;
@@ -104,6 +101,10 @@ export class Waker {
     const near = flow.halves[flow.near];
     const peer = flow.halves[far];
     if (!wakeup.synced) {
+      if (this.#isCrowded(peer.port, now)) {
+        wakeup.nextAt = now + 4 * SPACING;
+        return;
+      }
       const custody = (flow.frozen as Frozen | null)?.custody;
       // While custody is being delivered the far peer's RCV.NXT is the base of custody.
       const seq = custody === undefined || custody.isEmpty ? peer.rcvNxt : custody.base;
@@ -117,16 +118,18 @@ export class Waker {
       if (wakeup.round > 0 && isQuiet && flow.phase === FLOWING && flow.lostMask === 0) {
         synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal, NOTE['window-update']);
       }
+      if (wakeup.round > 0 && this.#waitsFor(flow) > 0) this.#repeatHead(flow, now);
       wakeup.synced = true;
       wakeup.roundAt = now;
       wakeup.nextAt = now + SPACING;
+      if (wakeup.received) this.#endRound(flow, wakeup, now);
       return;
     }
     const bucket =
       this.#hosts[
         this.#context.table.keys[flow.index * KEY_WORDS + 4 * far + (flow.family === 6 ? 3 : 0)]! & (HOST_BUCKETS - 1)
       ]!;
-    if (!this.#total.take(now) || !bucket.take(now)) {
+    if (this.#isCrowded(peer.port, now) || !this.#total.take(now) || !bucket.take(now)) {
       wakeup.nextAt = now + 4 * SPACING;
       return;
     }
@@ -138,13 +141,55 @@ export class Waker {
       wakeup.nextAt = now + SPACING;
       return;
     }
+    this.#endRound(flow, wakeup, now);
+  }
+
+  #endRound(flow: Flow, wakeup: Wakeup, now: Micros): void {
+    const peer = flow.halves[flow.near === 0 ? 1 : 0];
     // A round that began after the link was known to carry packets has been received: no more are needed.
-    const isReceived = this.#context.pacerOf(peer.port).aliveSince <= wakeup.roundAt;
+    if (this.#context.pacerOf(peer.port).aliveSince <= wakeup.roundAt) wakeup.received = true;
     wakeup.round++;
     wakeup.sent = 0;
     wakeup.synced = false;
     const next = ROUNDS[wakeup.round];
-    if (next === undefined || isReceived) flow.wakeup = null;
+    if (next === undefined || (wakeup.received && this.#waitsFor(flow) === 0)) flow.wakeup = null;
     else wakeup.nextAt = Math.max(now + SPACING, wakeup.startedAt + next);
+  }
+
+  /** Whether the path has not answered yet and has been sent enough. */
+  #isCrowded(port: number, now: Micros): boolean {
+    const pacer = this.#context.pacerOf(port);
+    return pacer.aliveSince === NEVER && !pacer.unproven.take(now);
+  }
+
+  /** Bytes that the near endpoint has sent, the far peer has not acknowledged, and the arena still holds from the left edge on. */
+  #waitsFor(flow: Flow): number {
+    if (flow.phase !== FLOWING || flow.lostMask !== 0) return 0;
+    const near = flow.halves[flow.near];
+    const una = flow.halves[flow.near === 0 ? 1 : 0].rcvNxt;
+    if (!seqGt(near.sndNxt, una)) return 0;
+    return Math.max(0, seqDiff(this.#context.arena.coveredTo(near, una, near.sndNxt), una));
+  }
+
+  /** Sends the near endpoint's first unacknowledged bytes again, when an acknowledgement should have come by now. */
+  #repeatHead(flow: Flow, now: Micros): void {
+    const { arena, counters, synthesizer, isSound } = this.#context;
+    const near = flow.halves[flow.near];
+    const peer = flow.halves[flow.near === 0 ? 1 : 0];
+    if (now - arena.headSentAt(near) < PATIENCE * near.srtt) return;
+    arena.discardUnsound(near, isSound);
+    const limit = near.segmentSize > 0 ? near.segmentSize : REPEAT_MAX;
+    const length = Math.min(this.#waitsFor(flow), limit, REPEAT_MAX);
+    if (length === 0) return;
+    const una = peer.rcvNxt;
+    arena.copy(near, una, (una + length) | 0, this.#scratch, 0);
+    const { rcvNxt, rcvWnd } = near;
+    const note = NOTE['head-replay'];
+    if (!synthesizer.data(flow, flow.near, una, rcvNxt, rcvWnd, peer.tsVal, PSH, this.#scratch, 0, length, 0, note))
+      return;
+    counters[COUNTER.headReplays]! += 1;
+    // Which copy is acknowledged cannot be told (Karn, RFC 6298 3).
+    near.ambiguous = true;
+    near.ambiguousTo = near.sndNxt;
   }
 }

@@ -1,6 +1,6 @@
 /** Far-sender wake-up (theory of operation 5.6, RFC 6069). */
 import { describe, expect, it } from 'vitest';
-import { RST } from '../../src/wire/tcp-flags.ts';
+import { ACK, RST, SYN } from '../../src/wire/tcp-flags.ts';
 import { Conversation, PLAIN, SEGMENT, stream, VARIANTS } from './conversation.ts';
 import { Rig } from './rig.ts';
 import { ack, expectPacket, flags, type Seen, seq, toFar, toNear, tsVal, unreachable, window } from './seen.ts';
@@ -127,3 +127,83 @@ describe('the near endpoint at thaw', () => {
     for (const seen of told) expectPacket(seen, toNear, flags('.'), seq(1), ack(1), window(500));
   });
 });
+
+describe('the first data of the near endpoint after the thaw', () => {
+  /** An idle connection after an outage; a line is typed the moment that the window opens. */
+  function typed(): Conversation {
+    const c = new Conversation(new Rig()).open();
+    c.lose();
+    c.tick(60_000);
+    c.restore();
+    c.tick(1);
+    c.rig.take();
+    expect(c.fromNear({ payload: stream(1, 29) }).forwarded).not.toBeNull();
+    return c;
+  }
+  const data = (all: readonly Seen[]): Seen[] => all.filter((seen) => seen.to === 'far' && seen.payload.length > 0);
+
+  it('is repeated while nothing comes back: its sender may be in a back-off of minutes', () => {
+    const c = typed();
+    const from = c.rig.now;
+    c.tick(10_000);
+    const repeated = data(c.seen());
+    expect(repeated.map((seen) => Math.round((seen.at - from) / 100_000))).toEqual([1, 3, 7, 15, 31]);
+    for (const seen of repeated) expectPacket(seen, toFar, flags('P.'), seq(1), ack(1), window(500));
+    expect(repeated[0]!.payload).toEqual(stream(1, 29));
+    expect(c.rig.counter('headReplays')).toBe(5);
+  });
+
+  it('is not repeated once it is acknowledged', () => {
+    const c = typed();
+    c.tick(50);
+    c.acknowledge('far');
+    c.tick(10_000);
+    expect(data(c.seen())).toEqual([]);
+  });
+
+  it('is not repeated before an acknowledgement could have come', () => {
+    const c = new Conversation(new Rig());
+    c.fromNear({ flags: SYN });
+    c.tick(10);
+    c.fromFar({ flags: SYN | ACK });
+    c.fromNear();
+    c.fromNear({ payload: stream(1, 10) });
+    c.tick(400);
+    c.acknowledge('far');
+    c.lose();
+    c.tick(60_000);
+    c.restore();
+    c.tick(1);
+    c.rig.take();
+    const from = c.rig.now;
+    c.fromNear({ payload: stream(11, 29) });
+    c.tick(500);
+    expect(data(c.seen()).filter((seen) => seen.at - from < 0.6 * 400_000)).toEqual([]);
+  });
+});
+
+describe('a link whose next hop is not known yet', () => {
+  it('gets no more packets than the kernel can keep, whatever the number of flows', () => {
+    const rig = new Rig();
+    const many = Array.from({ length: 60 }, (_, i) => new Conversation(rig, PLAIN, 40_000 + i).open());
+    many[0]!.lose();
+    many[0]!.tick(10_000);
+    rig.take();
+    many[0]!.restore();
+    many[0]!.tick(40);
+    const towardsFar = (): number => rig.take().filter(({ bytes }) => decodeTo(many[0]!, bytes) === 'far').length;
+    const crowded = towardsFar();
+    expect(crowded).toBeGreaterThan(32);
+    expect(crowded).toBeLessThan(32 + 40 + 5);
+    // The first sign of life opens it for all.
+    many[0]!.acknowledge('far');
+    many[0]!.tick(60);
+    expect(towardsFar()).toBeGreaterThan(300);
+  });
+});
+
+/** Where a packet of the bench goes, whichever connection it belongs to. */
+function decodeTo(c: Conversation, bytes: Uint8Array): string {
+  const vnet = c.parties.vnet;
+  return bytes[vnet + 16] === 10 ? 'near' : 'far';
+}
