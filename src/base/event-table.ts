@@ -64,6 +64,22 @@ export const EVENTS = {
   'datapath-failed': kind(510, 'error', "the datapath ended; traffic takes the kernel's way until it runs again"),
   'datapath-restarted': kind(511, 'warn', 'the datapath runs again'),
   'steering-repaired': kind(520, 'warn', 'somebody removed rules or routes of the gateway, and they were put back'),
+  'journal-recalled': kind(530, 'warn', 'held connections of an earlier run are held again', 'flows', 'bytes'),
+  'journal-dropped': kind(
+    531,
+    'warn',
+    'what an earlier run had in custody cannot be delivered any more',
+    'flows',
+    'bytes',
+  ),
+  'journal-failed': kind(
+    532,
+    'error',
+    'the journal cannot be written: nothing is taken into custody',
+    'flows',
+    'bytes',
+  ),
+  'journal-mended': kind(533, 'info', 'the journal can be written again'),
 } as const satisfies Readonly<Record<string, EventKind>>;
 
 export type EventName = keyof typeof EVENTS;

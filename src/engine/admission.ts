@@ -124,10 +124,18 @@ export class Admission {
     }
     if (!opens) {
       // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name.
-      flow.adopted = (flags & SYN) === 0;
-      if (flow.adopted) flow.phase = FLOWING;
+      // (A SYN-ACK whose SYN passed before the gateway ran says too little, too.)
+      flow.adopted = true;
+      if ((flags & SYN) === 0) flow.phase = FLOWING;
     }
     return flow;
+  }
+
+  /** A flow was restored from the journal: it counts like one that was admitted. Its ports are known. */
+  readmit(flow: Flow, now: Micros): void {
+    this.#charge(flow, now);
+    this.#rulebook.assign(flow, this.#table.keys);
+    if (this.sweepAt === NEVER) this.sweepAt = now + SWEEP_INTERVAL;
   }
 
   /**
@@ -139,12 +147,14 @@ export class Admission {
   onSynOfKnown(flow: Flow, packet: Packet, now: Micros): Flow | null {
     const isBare = (packet.flags & ACK) === 0;
     const isOver = flow.phase === CLOSING && flow.frozen === null;
-    const syn = isOver || flow.phase === FLOWING ? answeredSyn(flow, packet, this.#vnetLength) : null;
+    const isUnproven = ((flow.frozen as Frozen | null)?.unproven ?? 0) !== 0;
+    const syn = isOver || isUnproven || flow.phase === FLOWING ? answeredSyn(flow, packet, this.#vnetLength) : null;
     if ((isOver && syn === null) || (flow.phase === BYPASS && isBare)) {
       this.forget(flow);
       return null;
     }
-    if (!isOver && (flow.phase !== FLOWING || flow.lostMask !== 0)) return flow;
+    // A flow restored from the journal may have ended while nobody looked (proof.ts).
+    if (!isOver && !isUnproven && (flow.phase !== FLOWING || flow.lostMask !== 0)) return flow;
     if (syn === null) {
       rememberSyn(flow, packet);
       return flow;

@@ -13,6 +13,7 @@ import { Drainer } from '../freeze/drain.ts';
 import { Freezer } from '../freeze/freeze.ts';
 import { Handback } from '../freeze/handback.ts';
 import { Holder } from '../freeze/hold.ts';
+import { Journal } from '../freeze/journal.ts';
 import { Outbox } from '../freeze/outbox.ts';
 import { Pacer } from '../freeze/pacer.ts';
 import { Parking } from '../freeze/parking.ts';
@@ -32,6 +33,7 @@ import { Ending } from './ending.ts';
 import { EventQueue } from './event-queue.ts';
 import { limitOf } from './limit.ts';
 import { Operator } from './operator.ts';
+import { dropRecalled } from './recall.ts';
 import { Rulebook } from './rulebook.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
@@ -88,10 +90,16 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   const rulebook = new Rulebook(monitor, config.policy ?? []);
   const hosts = new HostTable();
   const suspects = new Suspects();
+  const budget = new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal, config.journal ?? false);
   const context: FreezeContext = {
     table,
     arena,
-    budget: new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal),
+    budget,
+    journal: new Journal(
+      table,
+      budget,
+      config.ports.map((port) => port.name),
+    ),
     synthesizer,
     counters,
     note: new Note(),
@@ -106,6 +114,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     giveUp: (flow, why, at) => ending.giveUp(flow, why, at),
     reschedule: (flow) => timers.set(flow, freezer.deadlineOf(flow)),
     onReplayed: (flow, far, isRepeat, now) => detection.watch.onReplayed(flow, far, isRepeat, now),
+    abandon: (flow, why, now) => dropRecalled({ counters, events, settler, admission }, flow, why, now),
     report: (name, flow, message, figures, at) => chronicle.report(name, flow, message, figures, at),
   };
   const waker = new Waker(context);
@@ -151,6 +160,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     chronicle,
     counters,
     onEnded: (flow, now) => settler.endHandback(flow, now),
+    onRelieved: (flow) => context.journal.mark(flow),
     reschedule: context.reschedule,
   });
   const operator = new Operator({

@@ -37,6 +37,8 @@ export interface EngineConfig {
   readonly parkedSyns?: number;
   /** Refuse all freezing: the engine then is a wire (invariant 3). */
   readonly freezing: boolean;
+  /** Custody is acknowledged only after the shell has synced the batch that holds it (freeze/journal.ts). Default: no. */
+  readonly journal?: boolean;
   /** Key of the flow table's hash: two random 32-bit words from the shell. */
   readonly hashKey: readonly [number, number];
   /** Seed of the repeatable generator. */

@@ -22,6 +22,8 @@ export interface EndingParts {
   readonly counters: Float64Array;
   /** A flow in handback ends now. */
   onEnded(flow: Flow, now: Micros): void;
+  /** A held flow has nothing in custody any more. */
+  onRelieved(flow: Flow): void;
   reschedule(flow: Flow): void;
 }
 
@@ -93,6 +95,7 @@ export class Ending {
     if (flow.phase === FROZEN && frozen !== null) {
       // Stays known until the far peer can be told.
       frozen.end();
+      this.#parts.onRelieved(flow);
       this.#parts.reschedule(flow);
     } else {
       freezer.release(flow);

@@ -18,6 +18,7 @@ import type { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, track } from '../flow/tracker.ts';
 import type { Arena } from '../freeze/arena.ts';
 import type { Drainer } from '../freeze/drain.ts';
+import type { JournalBatch } from '../freeze/journal.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
@@ -27,7 +28,9 @@ import { assemble, type EngineParts, type Present } from './assembly.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
 import type { EngineConfig, EngineMemory } from './config.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
+import { onJournalFailed, onJournalMended, onSynced } from './journalling.ts';
 import { type Loss, Losses } from './loss.ts';
+import { type Recalled, recall } from './recall.ts';
 import { onReset, TablePath } from './table-path.ts';
 import { isTrusted } from './trust.ts';
 import type { Watch } from './watch.ts';
@@ -209,6 +212,40 @@ export class Engine {
   /** Why this flow is held and since when, or since when its link is back; null when it never was. */
   lossOf(flow: Flow): Loss | null {
     return this.#losses.of(flow);
+  }
+
+  /** The next write to the journal, or null. Asked before `pollTransmit`; its success comes back as `handleJournalSync`. */
+  pollJournal(): JournalBatch | null {
+    const batch = this.#parts.context.journal.poll();
+    if (batch !== null) {
+      this.#counters[COUNTER.journalBatches]! += 1;
+      this.#counters[COUNTER.journalBytes]! += batch.length;
+    }
+    return batch;
+  }
+
+  /** All batches up to `number` are on stable storage. */
+  handleJournalSync(number: number, now: Micros): void {
+    this.#present.now = now;
+    onSynced(this.#parts, number, now);
+  }
+
+  /** The journal cannot be written (`reason` for people), or can again (null). */
+  handleJournalState(reason: string | null, now: Micros): void {
+    this.#present.now = now;
+    if (reason === null) onJournalMended(this.#parts, now);
+    else onJournalFailed(this.#parts, reason, now);
+  }
+
+  /**
+   * Takes up what an earlier process held. Call once, after the first link events and before the first packet.
+   * @param records bodies of the journal's intact records, oldest first
+   */
+  recall(records: readonly Uint8Array[], now: Micros): Recalled {
+    this.#present.now = now;
+    const recalled = recall(this.#parts, records, now);
+    if (recalled.flows > 0) this.#parts.settler.settleAll(now);
+    return recalled;
   }
 
   pollEvent(): EngineEvent | undefined {

@@ -18,6 +18,8 @@ import { RST, SYN } from '../wire/tcp-flags.ts';
 import type { EngineParts } from './assembly.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
 import { segmentKind } from './kind.ts';
+import { ANOTHER, FITS, prove } from './proof.ts';
+import { dropRecalled } from './recall.ts';
 import { isTrusted } from './trust.ts';
 
 const DROPS = FAMILY.drops;
@@ -48,6 +50,15 @@ export class TablePath {
       return action === phases.ACT_BYPASS ? FORWARD : this.#drop(DROPS.lost, NOTE['no-link']);
     }
     if (isHeld && !isTrusted(packet, counters)) return this.#drop(DROPS.unsound, NOTE.unsound);
+    if (isHeld && ((flow.frozen as Frozen).unproven & (direction + 1)) !== 0) {
+      const proof = prove(flow, flow.frozen as Frozen, direction, packet, now);
+      if (proof !== FITS) return this.#foreign(flow, direction, proof === ANOTHER, now);
+      // The far peer is there; whether its own data waits in a back-off is not known.
+      if (side === phases.SIDE_FAR && flow.phase === HANDBACK && flow.terms.wakeup) {
+        this.#parts.waker.start(flow, now);
+        this.#parts.context.reschedule(flow);
+      }
+    }
     if (action === phases.ACT_NEXT) {
       // Of another connection: nothing of it is to be learnt for this one.
       this.#parts.holder.onNearSyn(flow, packet);
@@ -142,6 +153,13 @@ export class TablePath {
     return DROP;
   }
 
+  /** A segment that does not fit a flow restored from the journal passes unchanged; two that answer each other end that flow. */
+  #foreign(flow: Flow, direction: 0 | 1, isAnother: boolean, now: Micros): Disposition {
+    const isReachable = this.#parts.context.isReachable(flow, direction === 0 ? 1 : 0);
+    if (isAnother) dropRecalled(this.#parts, flow, 'its ports belong to another connection', now);
+    return isReachable ? FORWARD : this.#drop(DROPS.lost, NOTE['no-link']);
+  }
+
   /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
   #implausible(flow: Flow, side: number, packet: Packet): Disposition {
     this.#parts.counters[COUNTER.outOfWindow]! += 1;
@@ -150,6 +168,11 @@ export class TablePath {
     if (isPassing) return FORWARD;
     if (!isHeld) return this.#drop(DROPS.lost, NOTE['out-of-window']);
     this.#parts.context.note.code = NOTE['out-of-window'];
+    // Of a restored flow not everything is known until both ends have spoken (proof.ts).
+    if ((flow.frozen as Frozen).unproven !== 0) {
+      const addressee = side === phases.SIDE_NEAR ? (flow.near === 0 ? 1 : 0) : flow.near;
+      return this.#parts.context.isReachable(flow, addressee) ? FORWARD : this.#drop(DROPS.lost, NOTE['no-link']);
+    }
     // Some stacks probe with whole segments beyond the window: one answer, nothing taken.
     const frozen = flow.frozen as Frozen;
     const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));

@@ -78,21 +78,12 @@ export class FlowTable {
    * @returns null when the table is full
    */
   create(packet: Packet, now: Micros): Flow | null {
-    let index: number;
-    if (this.#freeCount > 0) index = this.#free[--this.#freeCount]!;
-    else if (this.#highest < this.capacity) index = this.#highest++;
-    else return null;
-    let flow = this.#flows[index] ?? null;
-    if (flow === null) {
-      flow = new Flow(index);
-      this.#flows[index] = flow;
-    }
-    flow.reset(now);
+    const flow = this.#allot(now);
+    if (flow === null) return null;
+    const { index } = flow;
     flow.family = packet.family;
     flow.originatorPort = packet.srcPort;
     flow.responderPort = packet.dstPort;
-    this.#load(packet);
-    let bucket = this.#hash(this.#probe) & this.#mask;
     const at = index * KEY_WORDS;
     const { view, srcAt, dstAt } = packet;
     const words = packet.family === 4 ? 1 : 4;
@@ -102,10 +93,50 @@ export class FlowTable {
     }
     this.keys[at + 8] = (packet.srcPort << 16) | packet.dstPort;
     this.keys[at + 9] = packet.family;
+    let bucket = this.#homeOf(index);
     while (this.#buckets[bucket] !== EMPTY) bucket = (bucket + 1) & this.#mask;
     this.#buckets[bucket] = index;
     this.size++;
     this.direction = 0;
+    return flow;
+  }
+
+  /**
+   * A flow with the key words of an earlier one (see KEY_WORDS).
+   * @returns null when the table is full, or has a flow between these endpoints
+   */
+  restore(key: Int32Array, now: Micros): Flow | null {
+    const family = key[9];
+    if (family !== 4 && family !== 6) return null;
+    const flow = this.#allot(now);
+    if (flow === null) return null;
+    const { index } = flow;
+    this.keys.set(key.subarray(0, KEY_WORDS), index * KEY_WORDS);
+    flow.family = family;
+    flow.originatorPort = key[8]! >>> 16;
+    flow.responderPort = key[8]! & 0xffff;
+    this.#normalize(index, this.#probe);
+    let bucket = this.#hash(this.#probe) & this.#mask;
+    for (; this.#buckets[bucket] !== EMPTY; bucket = (bucket + 1) & this.#mask) {
+      if (this.#matches(this.#buckets[bucket]!) === 0) continue;
+      this.keys[index * KEY_WORDS + 9] = 0;
+      this.#free[this.#freeCount++] = index;
+      return null;
+    }
+    this.#buckets[bucket] = index;
+    this.size++;
+    return flow;
+  }
+
+  /** An unused flow, ready for a new connection; null when there is none. */
+  #allot(now: Micros): Flow | null {
+    let index: number;
+    if (this.#freeCount > 0) index = this.#free[--this.#freeCount]!;
+    else if (this.#highest < this.capacity) index = this.#highest++;
+    else return null;
+    const flow = this.#flows[index] ?? new Flow(index);
+    this.#flows[index] = flow;
+    flow.reset(now);
     return flow;
   }
 
@@ -235,8 +266,13 @@ export class FlowTable {
   }
 
   #homeOf(index: number): number {
+    this.#normalize(index, this.#stored);
+    return this.#hash(this.#stored) & this.#mask;
+  }
+
+  /** Loads the normalized key of a flow to `stored`. */
+  #normalize(index: number, stored: Int32Array): void {
     const { keys } = this;
-    const stored = this.#stored;
     const at = index * KEY_WORDS;
     let order = 0;
     for (let i = 0; i < 4 && order === 0; i++) order = compare(keys[at + i]!, keys[at + 4 + i]!);
@@ -249,7 +285,6 @@ export class FlowTable {
     }
     stored[8] = shift === 4 ? (ports << 16) | (ports >>> 16) : ports;
     stored[9] = keys[at + 9]!;
-    return this.#hash(stored) & this.#mask;
   }
 
   #bucketOf(index: number): number {

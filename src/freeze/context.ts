@@ -6,6 +6,7 @@ import type { Note } from '../flow/note.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { Arena } from './arena.ts';
 import type { CustodyBudget } from './custody.ts';
+import type { Journal } from './journal.ts';
 import type { Pacer } from './pacer.ts';
 import type { Parking } from './parking.ts';
 import type { Synthesizer } from './synthesis.ts';
@@ -22,6 +23,7 @@ export interface FreezeContext {
   readonly table: FlowTable;
   readonly arena: Arena;
   readonly budget: CustodyBudget;
+  readonly journal: Journal;
   readonly synthesizer: Synthesizer;
   readonly counters: Float64Array;
   /** What is being done with the packet at hand. */
@@ -34,6 +36,8 @@ export interface FreezeContext {
   mtuOf(port: number): number;
   /** Whether writing towards this endpoint makes sense now: its link carries packets, whatever a command says of it. */
   isReachable(flow: Flow, half: 0 | 1): boolean;
+  /** A flow restored from the journal cannot be given back: forgets it and what it holds. */
+  abandon(flow: Flow, why: string, now: Micros): void;
   /** The flow's timers changed; the engine asks `Freezer.deadlineOf`. */
   reschedule(flow: Flow): void;
   readonly suspects: Suspects;

@@ -14,15 +14,20 @@ export class CustodyBudget {
   /** May change while it is used; what is held already stays. */
   perFlow: number;
   total: number;
+  /** Bytes are written to a journal before they may be acknowledged (journal.ts). */
+  readonly journalled: boolean;
   used = 0;
+  /** The journal cannot be written: nothing is taken. */
+  closed = false;
 
   /**
    * @param perFlow most bytes for one flow; 0 denies custody
    * @param total most bytes for all flows
    */
-  constructor(perFlow: number, total: number) {
+  constructor(perFlow: number, total: number, journalled = false) {
     this.perFlow = perFlow;
     this.total = total;
+    this.journalled = journalled;
   }
 
   /**
@@ -30,6 +35,7 @@ export class CustodyBudget {
    * @param host who is charged for it; null: nobody, then only the total limits
    */
   room(held: number, host: Host | null): number {
+    if (this.closed) return 0;
     const share = host === null ? this.total - this.used : shareOf(host.custodyBytes, this.used, this.total);
     return Math.max(0, Math.min(this.perFlow - held, share));
   }
@@ -49,12 +55,49 @@ export class Custody {
   #bytes: Uint8Array = new Uint8Array(0);
   /** Where `base` lies in `#bytes`. */
   #start = 0;
+  #synced: number;
 
   /** @param host who is charged for it */
   constructor(budget: CustodyBudget, base: number, host: Host | null = null) {
     this.#budget = budget;
     this.#host = host;
     this.base = base;
+    this.#synced = base;
+  }
+
+  /** Sequence number up to which the gateway may acknowledge: what the far peer has, or the journal. FIN included. */
+  get durable(): number {
+    if (!this.#budget.journalled) return this.end;
+    return seqDiff(this.#synced, this.base) < 0 ? this.base : this.#synced;
+  }
+
+  /** The journal holds everything below `end`. */
+  sync(end: number): void {
+    if (seqDiff(end, this.#synced) > 0) this.#synced = end;
+  }
+
+  /** Begins anew, empty, at `base`. */
+  restart(base: number): void {
+    this.discard();
+    this.base = base;
+    this.#synced = base;
+  }
+
+  /** Keeps the first `count` bytes; what follows comes again. */
+  cut(count: number): void {
+    if (count >= this.length) return;
+    this.#charge(count - this.length);
+    this.length = count;
+  }
+
+  /** Gives back to the sender what is not durable. @returns bytes given up */
+  truncate(): number {
+    const kept = Math.max(0, seqDiff(this.durable, this.base));
+    const dropped = Math.max(0, this.length - kept);
+    if (this.durable !== this.end) this.fin = false;
+    this.length -= dropped;
+    this.#charge(-dropped);
+    return dropped;
   }
 
   /** CE: sequence number up to which the gateway has acknowledged, FIN included. */

@@ -18,7 +18,7 @@ import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
-import { seqDiff } from '../wire/seq.ts';
+import { seqDiff, seqGe } from '../wire/seq.ts';
 import { sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
 import { Custody } from './custody.ts';
@@ -34,6 +34,8 @@ import type { Waker } from './wakeup.ts';
 const REFRESH: Micros = 55_000_000;
 /** Linux gives up after about 924 s of retransmissions (tcp_retries2 = 15); denied flows get a closed window before that. */
 const DENIED_GIVE_UP: Micros = 800_000_000;
+/** A far peer that has not said within this time that it still has a restored connection has none: Linux's own patience. */
+const UNPROVEN_GIVE_UP: Micros = 924_000_000;
 /** How soon an ACK that found no room is tried again. */
 const RETRY: Micros = 1_000;
 /** MSS when nothing is known (RFC 9293 3.7.1), per family. */
@@ -60,7 +62,7 @@ export class Freezer {
    * link was lost again; what is left of its custody then stays custody.
    */
   freeze(flow: Flow, near: 0 | 1, now: Micros): void {
-    const { arena, budget, counters } = this.#context;
+    const { arena, budget, counters, journal } = this.#context;
     flow.near = near;
     flow.wakeup = null;
     const endpoint = flow.halves[near];
@@ -81,6 +83,8 @@ export class Freezer {
       this.#context.reschedule(flow);
       return;
     }
+    frozen.isHeld = true;
+    journal.mark(flow);
     const { custody } = frozen;
     custody.isDenied = !terms.custody;
     frozen.inFlight = Math.max(0, seqDiff(endpoint.sndNxt, una));
@@ -106,24 +110,68 @@ export class Freezer {
     if (isComplete) arena.forget(endpoint);
     frozen.refreshAt = now + REFRESH;
     frozen.dribbleAt = NEVER;
+    // RFC 7323 4.3: echo the segment at the left edge, in its first transmission, so that a sender whose RTO has
+    // fired can tell that the RTO was spurious.
+    frozen.owedTsEcr = custody.end === before ? endpoint.tsVal : frozen.flightTsVal;
     if (custody.end !== before) {
       counters[COUNTER.custodyBytesTaken]! += seqDiff(custody.end, before);
       counters[COUNTER.custodyAcks]! += 1;
       frozen.advanced = true;
     } else counters[COUNTER.zeroWindowAcks]! += 1;
+    frozen.owedTo = custody.end;
+    frozen.owed = custody.durable !== custody.end;
+    if (!frozen.owed) this.#announce(flow, frozen, now);
+    this.#context.reschedule(flow);
+  }
+
+  /** The first word to the near endpoint after the loss, once everything it is based on is durable. */
+  #announce(flow: Flow, frozen: Frozen, now: Micros): void {
+    const endpoint = flow.halves[flow.near];
+    const { custody } = frozen;
+    const isComplete = custody.end === endpoint.sndNxt;
     // A sender that has retransmitted already must see all of it acknowledged at once: an ACK that stops behind a
     // retransmission would let RACK (RFC 8985) declare everything sent before that retransmission lost.
     const mayDribble = isComplete && !endpoint.ambiguous;
     if (mayDribble) beginDribble(frozen, frozen.shown, endpoint.segmentSize, endpoint.srtt, now);
     else frozen.shown = custody.end;
     // Bytes missing at the left edge are brought by the sender's retransmission; an ACK before that would say nothing.
-    if (isComplete || !custody.isEmpty) {
-      // RFC 7323 4.3: echo the segment at the left edge, in its first transmission, so that a sender whose RTO has
-      // fired can tell that the RTO was spurious. A full outbox only postpones the ACK.
-      const tsEcr = custody.end === before ? endpoint.tsVal : frozen.flightTsVal;
-      const note = custody.isEmpty ? NOTE['zero-window'] : NOTE['custody-ack'];
-      if (!sayFrozen(this.#context, flow, tsEcr, note)) frozen.refreshAt = now + RETRY;
+    const note = custody.isEmpty ? NOTE['zero-window'] : NOTE['custody-ack'];
+    if ((isComplete || !custody.isEmpty) && !sayFrozen(this.#context, flow, frozen.owedTsEcr, note)) {
+      // A full outbox only postpones the ACK.
+      frozen.refreshAt = now + RETRY;
     }
+  }
+
+  /** More of the flow's custody is durable: says what has waited for it. */
+  onDurable(flow: Flow, frozen: Frozen, now: Micros): void {
+    if (flow.phase !== FROZEN || frozen.denied) return;
+    if (!frozen.owed) sayFrozen(this.#context, flow, frozen.owedTsEcr, NOTE['custody-ack']);
+    else if (seqGe(frozen.custody.durable, frozen.owedTo)) {
+      frozen.owed = false;
+      this.#announce(flow, frozen, now);
+    }
+    this.#context.reschedule(flow);
+  }
+
+  /** The journal has failed: what is not durable stays, or becomes again, the near endpoint's. @returns bytes given up */
+  onJournalFailed(flow: Flow, frozen: Frozen, now: Micros): number {
+    const { custody } = frozen;
+    if (custody.durable === custody.end) return 0;
+    const dropped = custody.truncate();
+    frozen.owed = false;
+    frozen.dribbleAt = NEVER;
+    frozen.shown = custody.end;
+    if (flow.phase !== FROZEN) return dropped;
+    if (custody.isEmpty) this.#deny(flow, frozen, now);
+    else sayFrozen(this.#context, flow, frozen.owedTsEcr);
+    this.#context.reschedule(flow);
+    return dropped;
+  }
+
+  /** The flow was restored from the journal: its limits run since it was frozen. */
+  resume(flow: Flow, frozen: Frozen): void {
+    if (!frozen.ended) this.#setLimit(flow, frozen, flow.frozenSince);
+    frozen.custody.isDenied = !flow.terms.custody;
     this.#context.reschedule(flow);
   }
 
@@ -154,6 +202,7 @@ export class Freezer {
   /** Forgets the frozen state of a flow that ends. */
   release(flow: Flow): void {
     const frozen = flow.frozen as Frozen | null;
+    if (frozen !== null) this.#context.journal.ended(frozen);
     frozen?.custody.discard();
     if (frozen !== null) this.#context.parking.leave(flow, frozen);
     flow.frozen = null;
@@ -184,7 +233,10 @@ export class Freezer {
     frozen.limitAt = NEVER;
     frozen.trickleAt = NEVER;
     frozen.trickleOpen = false;
-    if (!frozen.mute && !frozen.ended && flow.terms.wakeup) this.#waker.start(flow, now);
+    // A far peer that has to prove itself first is woken when it has (engine/proof.ts).
+    const isUnproven = (frozen.unproven & (far + 1)) !== 0;
+    const mayWake = !frozen.mute && !frozen.ended && !(isUnproven && !custody.isEmpty);
+    if (mayWake && flow.terms.wakeup) this.#waker.start(flow, now);
     if (custody.isEmpty || frozen.mute) {
       if (frozen.nearReset) {
         if (!frozen.mute) synthesizer.reset(flow, near, peer.rcvNxt, endpoint.rcvNxt);
@@ -203,11 +255,13 @@ export class Freezer {
           synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, window, endpoint.tsVal, note);
         }
       }
+      this.#context.journal.ended(frozen);
       flow.frozen = null;
       flow.frozenSince = NEVER;
       if (flow.phase === FLOWING) succeed(this.#context, flow, frozen);
     } else {
       flow.phase = HANDBACK;
+      frozen.owed = false;
       frozen.refreshAt = NEVER;
       frozen.offeredEdge = custody.end;
       frozen.allowedEdge = custody.end;
@@ -215,6 +269,7 @@ export class Freezer {
       const { deliveryRate, srtt, minRtt } = endpoint;
       const { base, length } = custody;
       frozen.replay = new Replay(base, segment, deliveryRate, frozen.inFlight, length, srtt, minRtt, now);
+      if (isUnproven) frozen.giveUpAt = now + UNPROVEN_GIVE_UP;
       this.#beginHandback(flow);
     }
     this.#context.reschedule(flow);
@@ -235,6 +290,13 @@ export class Freezer {
       this.#context.counters[COUNTER.custodyAcks]! += 1;
       frozen.refreshAt = flow.phase === FROZEN ? now + REFRESH : NEVER;
       sayFrozen(this.#context, flow, frozen.flightTsVal, NOTE['custody-ack']);
+    }
+    if (frozen !== null && flow.phase === HANDBACK && frozen.giveUpAt <= now) {
+      frozen.giveUpAt = NEVER;
+      if (frozen.unproven !== 0) {
+        this.#context.abandon(flow, 'the far peer does not answer', now);
+        return;
+      }
     }
     if (frozen !== null && flow.phase === FROZEN) {
       if (frozen.limitAt <= now) {

@@ -4,6 +4,7 @@
 import type { LossCause } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Attachment } from '../flow/flow.ts';
+import { seqDiff } from '../wire/seq.ts';
 import type { Limit } from './context.ts';
 import type { Custody } from './custody.ts';
 import type { Replay } from './replay.ts';
@@ -59,9 +60,37 @@ export class Frozen implements Attachment {
   thawedAt: Micros = NEVER;
   /**
    * ACK shown to the near endpoint: at most CE. It lags behind while the flow is being dribbled (freeze/dribble.ts), so
-   * that the endpoint's kernel never sees an idle connection.
+   * that the endpoint's kernel never sees an idle connection, and never passes what the journal holds.
    */
-  shown = 0;
+  get shown(): number {
+    // Before the loss (freeze/drain.ts) there is no custody, and it lags behind what the far peer itself acknowledged.
+    if (!this.isHeld) return this.#shown;
+    const { durable } = this.custody;
+    return seqDiff(durable, this.#shown) < 0 ? durable : this.#shown;
+  }
+
+  set shown(ack: number) {
+    this.#shown = ack;
+  }
+
+  #shown = 0;
+  /** The first ACK after the loss waits for the journal to hold everything below `owedTo`. */
+  owed = false;
+  owedTo = 0;
+  /** TSecr of the ACK that says what has become durable. */
+  owedTsEcr = 0;
+  /** The first word to the near endpoint is said: from here on a later process has to go on with it. */
+  isHeld = false;
+  /** Name of this state in the journal; 0: not written yet. */
+  journalId = 0;
+  /** End of custody that was written. */
+  journalledTo = 0;
+  /** In the journal's list of what is to be written. */
+  isMarked = false;
+  /** Ends that have not been heard since the flow was restored from the journal, as a bit per half (engine/proof.ts). */
+  unproven = 0;
+  /** Newest segment that did not fit the restored flow. */
+  foreign: { readonly direction: 0 | 1; readonly seq: number; readonly ack: number } | null = null;
   /** When `shown` moves next; NEVER when it has reached CE. */
   dribbleAt: Micros = NEVER;
   /** Lower estimate of the near endpoint's smoothed round trip (micros), which the dribble itself inflates. */

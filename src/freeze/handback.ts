@@ -105,8 +105,11 @@ export class Handback {
     const near = flow.near;
     const endpoint = flow.halves[near];
     const peer = flow.halves[near === 0 ? 1 : 0];
+    if ((frozen.unproven & (2 - near)) !== 0) return this.#ask(flow, replay, now);
     if (replay.rtoAt <= now) replay.onTimeout(now);
-    const edge = peer.rcvWndShift < 0 ? (custody.base + 65_535) | 0 : peer.rightEdge;
+    // Without the scale: what fits the largest unscaled window, unless it is shut.
+    const unscaled = peer.rcvWnd === 0 ? custody.base : (custody.base + 65_535) | 0;
+    const edge = peer.rcvWndShift < 0 ? unscaled : peer.rightEdge;
     const from = replay.choose(custody.dataEnd, custody.fin, edge);
     if (replay.chosenLength < 0) return Math.min(replay.rtoAt, this.#openWindow(flow, frozen, replay, now));
     const pacer = this.#context.pacerOf(peer.port);
@@ -143,6 +146,16 @@ export class Handback {
     return now;
   }
 
+  /** A restored flow: a keepalive (RFC 9293 3.8.4) asks whether the far peer still has the connection. */
+  #ask(flow: Flow, replay: Replay, now: Micros): Micros {
+    if (replay.askAt > now) return replay.askAt;
+    const endpoint = flow.halves[flow.near];
+    const peer = flow.halves[flow.near === 0 ? 1 : 0];
+    const seq = (peer.rcvNxt - 1) | 0;
+    this.#context.synthesizer.ack(flow, flow.near, seq, endpoint.rcvNxt, endpoint.rcvWnd, peer.tsVal, NOTE.question);
+    return replay.onAsked(now);
+  }
+
   /**
    * Offers the near endpoint the next piece of window, when custody has all been sent and the pace allows.
    * @returns when to try again; NEVER when only an ACK of the far peer can change anything
@@ -155,6 +168,8 @@ export class Handback {
     const allowed = seqDiff(frozen.allowedEdge, frozen.offeredEdge);
     // Silly window avoidance: an edge is told when it is worth a segment (RFC 9293 3.8.6.2.2).
     if (!replay.heard || allowed < replay.segment || !this.#context.isReachable(flow, near)) return NEVER;
+    // The ACK that opens the window says all of custody: the journal has to hold it first.
+    if (frozen.custody.durable !== frozen.custody.end) return NEVER;
     const pacer = this.#context.pacerOf(peer.port);
     const paced = Math.max(replay.nextSendAt, pacer.nextSendAt);
     if (paced > now) return paced;
@@ -209,6 +224,7 @@ export class Handback {
     this.deadline = now;
     if (seqGe(ack, ce)) {
       // Everything is delivered: from here on the gateway is a wire again, this very packet included.
+      this.#context.journal.ended(frozen);
       flow.frozen = null;
       flow.phase = FLOWING;
       this.#context.counters[COUNTER.handbacks]! += 1;

@@ -85,6 +85,9 @@ export class Holder {
     else if (note.code !== NOTE.retained) note.code = NOTE.probe;
     note.value = taken;
     if (wasTrickling) counters[COUNTER.trickledBytes]! += taken;
+    if (taken > 0) this.#context.journal.mark(flow);
+    // The first ACK after the loss has not left yet, and will say this, too.
+    if (frozen.owed) return;
     // What was under way when the dribble began is acknowledged with the rest.
     if (isDribbling && taken > 0) return;
     // A retransmission means that the dribble came too late: show everything, echoing a TSval of before it.
@@ -94,6 +97,8 @@ export class Holder {
     if (taken > 0) {
       frozen.advanced = true;
       counters[COUNTER.custodyAcks]! += 1;
+      frozen.owedTsEcr = tsEcr;
+      if (custody.durable !== custody.end) return;
     } else counters[COUNTER.probesAnswered]! += 1;
     sayFrozen(this.#context, flow, tsEcr, taken > 0 ? NOTE['custody-ack'] : NOTE['probe-answer']);
   }
@@ -177,6 +182,7 @@ export class Holder {
     const isForgotten = (packet.flags & ACK) === 0 && packet.seq === frozen.shown;
     if (!(isForgotten && frozen.custody.fin)) {
       frozen.nearReset = true;
+      this.#context.journal.mark(flow);
       if (!frozen.mute) this.#tellNearEnd(flow, isForgotten, now);
     }
     // Nobody is left to talk to: further ACKs would only earn further resets.

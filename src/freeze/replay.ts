@@ -63,6 +63,9 @@ export class Replay {
   #afterTimeout = false;
   /** What lies before the knock's place is being sent for the first time, should it be missing after all. */
   filling = false;
+  /** When the far peer of a restored flow is asked next whether it is there. */
+  askAt: Micros = -NEVER;
+  #askInterval: Micros = KNOCK_INTERVAL;
   /** FIN was sent at least once. */
   finSent = false;
 
@@ -216,6 +219,13 @@ export class Replay {
     else this.#rtxNxt = end;
     if (this.rtoAt === NEVER) this.rtoAt = now + this.#rto;
     this.onCredit(length, now);
+  }
+
+  /** The far peer was asked whether it is there. @returns when to ask again */
+  onAsked(now: Micros): Micros {
+    this.askAt = now + this.#askInterval;
+    this.#askInterval = Math.min(KNOCK_INTERVAL_MAX, this.#askInterval * 2);
+    return this.askAt;
   }
 
   /** The near endpoint was allowed `bytes`, which take their turn like replayed ones. */

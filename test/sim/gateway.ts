@@ -4,9 +4,10 @@
  */
 
 import { COUNTER_NAMES, type CounterName, readCounters } from '../../src/base/counters.ts';
-import type { Micros } from '../../src/base/time.ts';
+import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { Command, EngineEvent, FlowSnapshot, Reply } from '../../src/engine/commands.ts';
-import { Engine, type EngineConfig, FORWARD, READ_MAX } from '../../src/engine/engine.ts';
+import { Engine, type EngineConfig, type EngineMemory, FORWARD, READ_MAX } from '../../src/engine/engine.ts';
+import type { JournalBatch } from '../../src/freeze/journal.ts';
 import type { LinkEvent } from '../../src/link/events.ts';
 
 export const GATEWAY: EngineConfig = {
@@ -29,7 +30,11 @@ export const ARENA_MIN = 4 * (READ_MAX + 64);
 export const ARENA = 4 * 1024 * 1024;
 
 export class Gateway {
-  readonly engine: Engine;
+  engine: Engine;
+  /** No process runs: packets take the kernel's way. */
+  isDown = false;
+  /** Writes to the journal that nobody has taken yet. */
+  readonly batches: JournalBatch[] = [];
   readonly events: EngineEvent[] = [];
   readonly counters: Float64Array = new Float64Array(COUNTER_NAMES.length);
   /** FNV-1a over everything that left, with its time: two runs can be compared by it. */
@@ -37,8 +42,10 @@ export class Gateway {
   /** Packets that came out changed or were not forwarded; for the invariant of a gateway that may not freeze. */
   altered = 0;
 
+  readonly #memory: EngineMemory;
   readonly #arena: Uint8Array;
   readonly #outbox: Uint8Array;
+  readonly #config: EngineConfig;
   readonly #vnetLength: 0 | 10;
   readonly #emit: (bytes: Uint8Array, synthesized: boolean) => void;
 
@@ -47,9 +54,32 @@ export class Gateway {
     const outbox = new ArrayBuffer(1024 * 1024);
     this.#arena = new Uint8Array(arena);
     this.#outbox = new Uint8Array(outbox);
+    this.#config = config;
     this.#vnetLength = config.vnetHeaderLength;
     this.#emit = emit;
-    this.engine = new Engine(config, { arena, outbox, counters: this.counters });
+    this.#memory = { arena, outbox, counters: this.counters };
+    this.engine = new Engine(config, this.#memory);
+  }
+
+  /** The process ends without a word. */
+  crash(): void {
+    this.isDown = true;
+    this.batches.length = 0;
+  }
+
+  /** The next process: an engine that knows nothing but the links and the journal. */
+  restart(links: readonly LinkEvent[], records: readonly Uint8Array[], now: Micros): void {
+    const seed = (this.#config.seed + now) | 0;
+    this.engine = new Engine({ ...this.#config, seed, hashKey: [seed, ~seed] }, this.#memory);
+    this.isDown = false;
+    for (const event of links) this.engine.handleLink(event, now);
+    this.engine.recall(records, now);
+    this.drain(now);
+  }
+
+  synced(number: number, now: Micros): void {
+    this.engine.handleJournalSync(number, now);
+    this.drain(now);
   }
 
   get vnetLength(): 0 | 10 {
@@ -86,10 +116,12 @@ export class Gateway {
   }
 
   deadline(): Micros {
-    return this.engine.pollTimeout();
+    return this.isDown ? NEVER : this.engine.pollTimeout();
   }
 
   drain(now: Micros): void {
+    const batch = this.engine.pollJournal();
+    if (batch !== null) this.batches.push(batch);
     for (let turns = 0; ; turns++) {
       if (turns > 100_000) throw new Error('pollTransmit never ends');
       const length = this.engine.pollTransmit();

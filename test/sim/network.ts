@@ -5,6 +5,7 @@
 import { Prng } from '../../src/base/prng.ts';
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { EngineConfig } from '../../src/engine/engine.ts';
+import { Disk } from './disk.ts';
 import { Endpoint } from './endpoint.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
 import { addresses, cutEvents, type LossKind, restoreEvents, type Step, startEvents } from './events.ts';
@@ -69,11 +70,19 @@ export class Network {
   /** A generator of its own, so that extra calls do not shift the losses of a run. */
   readonly #extra: Prng;
   #timerAt: Micros = NEVER;
+  readonly #disk = new Disk();
+  /** A generator of its own, so that a journal does not shift the losses of a run. */
+  readonly #fate: Prng;
+  /** How each side's loss is known to the kernel; commands die with the process. */
+  readonly #lost: Record<Side, LossKind> = { lan: 'none', wan: 'none' };
+  /** How often the gateway crashed. */
+  crashes = 0;
 
   constructor(config: NetworkConfig) {
     this.#config = config;
     this.prng = new Prng(config.seed);
     this.#extra = new Prng(config.seed + 1);
+    this.#fate = new Prng(config.seed + 2);
     this.gateway =
       config.engine === null
         ? null
@@ -134,6 +143,7 @@ export class Network {
     this.wires[`${side}Out`].cut();
     if (kind === 'none') return;
     this.queue.schedule(this.now + after, () => {
+      this.#lost[side] = kind;
       for (const step of cutEvents(side, kind)) this.tell(step);
     });
   }
@@ -145,7 +155,29 @@ export class Network {
       this.wires[`${side}Out`].restore();
     });
     this.queue.schedule(this.now + Math.max(0, -settling), () => {
+      this.#lost[side] = 'none';
       for (const step of restoreEvents(side, kind)) this.tell(step);
+    });
+  }
+
+  /** The gateway's process dies now, and another one starts `down` later; the kernel forwards meanwhile. */
+  crash(down: Micros): void {
+    const { gateway } = this;
+    if (gateway === null || gateway.isDown) return;
+    this.crashes++;
+    gateway.crash();
+    // Sometimes all that was written survives, as after a kill; sometimes only what was synced, as after a power cut.
+    const share = this.#fate.nextBelow(3) === 0 ? this.#fate.nextFloat() : this.#fate.nextBelow(2);
+    const records = this.#disk.crash(share);
+    this.queue.schedule(this.now + down, () => {
+      const links = [
+        ...startEvents(),
+        ...(['lan', 'wan'] as const).flatMap((side) =>
+          cutEvents(side, this.#lost[side]).flatMap((step) => (step.kind === 'event' ? [step.event] : [])),
+        ),
+      ];
+      gateway.restart(links, records, this.now);
+      this.#armGateway();
     });
   }
 
@@ -172,10 +204,12 @@ export class Network {
   /** Hand an event or a command to the engine, as the shell would. A refusal is a violation, unless `mayRefuse` names it. */
   tell(step: Step, mayRefuse = ''): void {
     const { gateway } = this;
-    if (gateway === null) return;
+    if (gateway === null || gateway.isDown) return;
     if (step.kind === 'command') {
       const reply = gateway.command(step.command, this.now);
-      if (reply.kind === 'refused' && reply.code !== mayRefuse) {
+      // A process that has crashed has forgotten its commands.
+      const isForgotten = this.crashes > 0 && reply.kind === 'refused' && reply.code === 'NOT_FROZEN';
+      if (reply.kind === 'refused' && reply.code !== mayRefuse && !isForgotten) {
         this.violations.push(`${this.now} us: ${step.command.kind} refused: ${reply.message}`);
       }
     } else gateway.link(step.event, this.now);
@@ -202,7 +236,7 @@ export class Network {
 
   #toGateway(packet: SimPacket): void {
     const { gateway } = this;
-    if (gateway === null) {
+    if (gateway === null || gateway.isDown) {
       this.#route(packet);
       return;
     }
@@ -215,7 +249,7 @@ export class Network {
   #callEarly(): void {
     const { gateway } = this;
     const { extraTimeouts } = this.#config;
-    if (gateway === null || extraTimeouts === 0 || this.#extra.nextFloat() >= extraTimeouts) return;
+    if (gateway === null || gateway.isDown || extraTimeouts === 0 || this.#extra.nextFloat() >= extraTimeouts) return;
     const deadline = gateway.deadline();
     if (deadline <= this.now) return;
     const before = gateway.counter('transmits');
@@ -228,7 +262,8 @@ export class Network {
 
   #armGateway(): void {
     const { gateway } = this;
-    if (gateway === null) return;
+    if (gateway === null || gateway.isDown) return;
+    this.#serveJournal(gateway);
     const deadline = gateway.deadline();
     if (deadline >= this.#timerAt) return;
     const at = Math.max(deadline, this.now);
@@ -242,6 +277,20 @@ export class Network {
       }
       this.#armGateway();
     });
+  }
+
+  #serveJournal(gateway: Gateway): void {
+    const { crashes } = this;
+    for (let batch = gateway.batches.shift(); batch !== undefined; batch = gateway.batches.shift()) {
+      this.#disk.write(batch);
+      const { number } = batch;
+      this.queue.schedule(this.now + 200 + this.#fate.nextBelow(5_000), () => {
+        if (this.crashes !== crashes || gateway.isDown) return;
+        this.#disk.sync(number);
+        gateway.synced(number, this.now);
+        this.#armGateway();
+      });
+    }
   }
 
   #fromGateway(bytes: Uint8Array, synthesized: boolean): void {
@@ -279,7 +328,8 @@ export class Network {
       return;
     }
     this.tap?.(`> ${place.endpoint.config.name}`, packet, this.now);
-    const strict = packet.synthesized && this.wires[`${place.side}Out`].keepsOrder;
+    // What a new process remembers may be older than what the kernel carried meanwhile: it learns with the first answer.
+    const strict = packet.synthesized && this.wires[`${place.side}Out`].keepsOrder && this.crashes === 0;
     const peer = place.side === 'lan' ? place.flow.wan : place.flow.lan;
     const mayProbe = !packet.synthesized && peer.config.probe !== 'linux';
     place.endpoint.handlePacket(packet.bytes, strict, mayProbe, this.now);
