@@ -42,7 +42,7 @@ export class Rig {
   readonly events: EngineEvent[] = [];
   readonly arena: Uint8Array;
   now: Micros = 1_000_000;
-  readonly #outbox: Uint8Array;
+  readonly outbox: Uint8Array<ArrayBuffer>;
   #emitted: Emission[] = [];
 
   constructor(options: RigOptions = {}) {
@@ -67,7 +67,7 @@ export class Rig {
     const arena = new ArrayBuffer(arenaBytes);
     const outbox = new ArrayBuffer(outboxBytes);
     this.arena = new Uint8Array(arena);
-    this.#outbox = new Uint8Array(outbox);
+    this.outbox = new Uint8Array(outbox);
     this.engine = new Engine(this.config, { arena, outbox, counters: this.counters });
     for (const text of ['10.1.0.0/16', 'fd01::/16']) this.route(text, LAN);
     for (const text of ['0.0.0.0/0', '::/0']) this.route(text, WAN);
@@ -172,7 +172,7 @@ export class Rig {
   #drain(): void {
     for (let length = this.engine.pollTransmit(); length > 0; length = this.engine.pollTransmit()) {
       const at = this.engine.transmitOffset;
-      this.#emitted.push({ at: this.now, bytes: this.#outbox.slice(at, at + length) });
+      this.#emitted.push({ at: this.now, bytes: this.outbox.slice(at, at + length) });
     }
     for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent())
       this.events.push(event);
