@@ -10,6 +10,7 @@ import type { Selector } from '../../src/engine/commands.ts';
 import { Engine, type EngineConfig, READ_MAX } from '../../src/engine/engine.ts';
 import type { LinkEvent } from '../../src/link/events.ts';
 import { DEFAULT_DETECTORS } from '../../src/policy/detectors.ts';
+import { DEFAULT_RULE, type PolicyRule } from '../../src/policy/policy.ts';
 import { parsePrefix } from '../../src/wire/address.ts';
 import { KIND_MALFORMED, KIND_OTHER, KIND_TCP, Packet } from '../../src/wire/packet.ts';
 import { describePacket } from '../../src/wire/printer.ts';
@@ -22,6 +23,22 @@ const CUSTODY_TOTAL = 1 << 20;
 const MAX_FLOWS = 64;
 /** Steps between checks of what costs a walk over all flows. */
 const AUDIT_INTERVAL = 4_096;
+
+/** The first six talkers (talkers.ts) get each a rule of their own. */
+const POLICY: readonly PolicyRule[] = (
+  [
+    { trickle: 1_000_000 },
+    { custody: false },
+    { maxOutage: 500_000, giveUp: 'silent', class: 'temporary' },
+    { maxOutage: 2_000_000, trickle: 'auto', priority: 'interactive' },
+    { class: 'suspension', keep: 3_000_000, wakeup: false },
+    { class: 'critical', priority: 'bulk', parkSyn: false },
+  ] as const
+).map((part, index) => ({
+  ...DEFAULT_RULE,
+  ...part,
+  match: { port: [{ from: 40_000 + index, to: 40_000 + index }] },
+}));
 
 export class Storm {
   inputs = 0;
@@ -38,6 +55,9 @@ export class Storm {
   readonly #made = new Packet();
   readonly #copy = new Packet();
   readonly #vnetLength: 0 | 10;
+  readonly #journal: boolean;
+  #written = 0;
+  #isCalm = false;
   readonly #carrier = [true, true];
   #now: Micros = 1_000_000;
 
@@ -45,6 +65,7 @@ export class Storm {
   constructor(seed: number, frames: readonly Uint8Array[]) {
     this.#random = new Prng(seed);
     this.#frames = frames;
+    this.#journal = seed % 3 === 0;
     this.#vnetLength = seed % 2 === 0 ? 0 : 10;
     this.#talkers = new Talkers(this.#random, this.#vnetLength);
     const arena = new ArrayBuffer(ARENA_BYTES);
@@ -64,6 +85,10 @@ export class Storm {
       custodyBytesPerFlow: CUSTODY_TOTAL / 4,
       custodyBytesTotal: CUSTODY_TOTAL,
       freezing: true,
+      policy: POLICY,
+      parkedSyns: 8,
+      flowsPerHost: seed % 5 === 0 ? 16 : null,
+      journal: this.#journal,
       hashKey: [seed | 0, ~seed],
       seed,
     };
@@ -99,6 +124,7 @@ export class Storm {
 
   /** Ends the storm: with all links up and time enough, nothing may stay frozen for good. */
   calm(): void {
+    this.#isCalm = true;
     const address = Uint8Array.of(198, 51, 100, 9);
     for (const name of ['lan0', 'wan0']) {
       this.#link({ kind: 'address', name, family: 4, address, prefixLength: 24, global: true, present: true });
@@ -276,7 +302,23 @@ export class Storm {
     this.#engine.handleLink(event, this.#now);
   }
 
+  /** The journal's writer: prompt, late, or failing for a while. */
+  #write(): void {
+    const random = this.#random;
+    for (let batch = this.#engine.pollJournal(); batch !== null; batch = this.#engine.pollJournal()) {
+      this.#written = batch.number;
+    }
+    const choice = random.nextBelow(64);
+    if (choice < 32 || this.#isCalm) this.#engine.handleJournalSync(this.#written, this.#now);
+    else if (choice === 63) this.#engine.handleJournalState('the disk is full', this.#now);
+    if (choice === 62 || this.#isCalm) this.#engine.handleJournalState(null, this.#now);
+  }
+
   #drain(): void {
+    if (this.#journal) this.#write();
+    for (let echoes = 0; this.#engine.pollEcho() !== undefined; echoes++) {
+      if (echoes > 1_000) throw new Error('pollEcho never ends');
+    }
     for (let turns = 0; ; turns++) {
       if (turns > 200_000) throw new Error('pollTransmit never ends');
       const length = this.#engine.pollTransmit();
