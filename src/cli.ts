@@ -3,6 +3,8 @@
  * The command `tcpfreeze`. Exit codes: 0 done; 1 it failed, and one line on standard error says why and what to do;
  * 2 wrong usage.
  */
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { Argument, type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
 import { act, dhcpEvent, events, flows, reload, status } from './cli/ask.ts';
@@ -180,6 +182,13 @@ program
   .option(...JSON_OPTION)
   .action(demo);
 
+export { program };
+
+/** Whether this file is the program that runs, by its own name or by a link. */
+function isStarted(): boolean {
+  return process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+}
+
 async function main(): Promise<number> {
   try {
     await program.parseAsync();
@@ -201,4 +210,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
 });
 
-process.exitCode = await main();
+// Not when the documents are made from the commands.
+if (isStarted()) process.exitCode = await main();

@@ -387,6 +387,11 @@ export class Daemon implements ControlTarget {
     return { flows, message: `${message}${rest}` };
   }
 
+  /** Settles when the datapath has answered; at once while it is being restarted. For the watchdog. */
+  async answers(): Promise<void> {
+    await this.#running?.datapath.command({ kind: 'status' }).catch(() => {});
+  }
+
   async flows(frozenOnly: boolean): Promise<FlowJson[]> {
     const { datapath } = this.#current();
     const { flows } = accepted(await datapath.command({ kind: 'flows', frozenOnly }), 'flows');

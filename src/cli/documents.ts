@@ -1,11 +1,15 @@
 /**
- * `npm run docs`: writes what is generated from the sources: the JSON Schema, and the marked parts of the README.
+ * `npm run docs`: writes what is generated from the sources: the JSON Schema, the manual pages, the completion for bash,
+ * and the marked parts of the README.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EVENT_NAMES, eventKind } from '../base/event-table.ts';
+import { program } from '../cli.ts';
 import { configTable } from '../control/config-table.ts';
+import { packageVersion } from '../control/version.ts';
 import { configJsonSchema } from '../policy/schema.ts';
+import { bashCompletion, commandManual, configManual } from './manual.ts';
 
 /** One file that is generated, or has generated parts. */
 export interface GeneratedFile {
@@ -20,6 +24,9 @@ const README_PARTS: Readonly<Record<string, () => string>> = { configuration: co
 
 export const GENERATED: readonly GeneratedFile[] = [
   { path: 'packaging/schema/tcpfreeze.schema.json', make: () => `${JSON.stringify(configJsonSchema(), null, 2)}\n` },
+  { path: 'packaging/deb/tcpfreeze.8', make: () => commandManual(program, packageVersion()) },
+  { path: 'packaging/deb/tcpfreeze.yaml.5', make: () => configManual(packageVersion()) },
+  { path: 'packaging/deb/tcpfreeze.bash-completion', make: () => bashCompletion(program) },
   { path: 'README.md', make: withParts },
 ];
 

@@ -40,6 +40,7 @@ const cIoctl = bind('int ioctl(int fd, unsigned long request, ...)');
 const cEventfd = bind('int eventfd(unsigned int initial, int flags)');
 const cSocket = bind('int socket(int family, int type, int protocol)');
 const cBind = bind('int bind(int fd, uintptr_t address, unsigned int length)');
+const cConnect = bind('int connect(int fd, uintptr_t address, unsigned int length)');
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
 const cPrctl = bind('int prctl(int option, ...)');
@@ -146,6 +147,11 @@ export function socket(family: number, type: number, protocol: number): number {
 /** 0 or -errno. @param address a sockaddr of the socket's family */
 export function bindSocket(fd: number, address: Uint8Array): number {
   return cBind(fd, addressOf(address), address.byteLength) < 0 ? -koffi.errno() : 0;
+}
+
+/** 0 or -errno. @param address a sockaddr of the socket's family */
+export function connectSocket(fd: number, address: Uint8Array): number {
+  return cConnect(fd, addressOf(address), address.byteLength) < 0 ? -koffi.errno() : 0;
 }
 
 /** 0 or -errno. */
