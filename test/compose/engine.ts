@@ -34,6 +34,15 @@ export async function succeed(program: string, args: readonly string[], env?: No
 
 export const docker = (...args: string[]): Promise<string> => succeed('docker', args);
 
+/** Both images, once: all profiles use the same. */
+export async function buildImages(): Promise<void> {
+  // Debian's engine has the classic builder alone.
+  const env = { DOCKER_BUILDKIT: process.env.DOCKER_BUILDKIT ?? '0' };
+  for (const target of ['endpoint', 'gateway']) {
+    await succeed('docker', ['build', '--quiet', '--target', target, '--tag', `tcpfreeze-${target}`, '.'], env);
+  }
+}
+
 function works(program: string, ...args: string[]): boolean {
   try {
     execFileSync(program, args, { stdio: 'ignore' });

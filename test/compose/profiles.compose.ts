@@ -1,6 +1,6 @@
 /** Every profile of docker-compose.yml on a real engine: cut, unplugged, compared with plain forwarding, and taken down. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { attempt, docker, until, whyNoEngine } from './engine.ts';
+import { attempt, buildImages, docker, until, whyNoEngine } from './engine.ts';
 import { EMPTY_HASH, type Profile, type SenderState, Stack } from './stack.ts';
 
 const OUTAGE_MILLIS = 5_000;
@@ -16,12 +16,15 @@ function tell(text: string): void {
   process.stdout.write(`  ${text}\n`);
 }
 
+beforeAll(async () => {
+  if (reason === null) await buildImages();
+});
+
 for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Profile[]) {
   describe.skipIf(reason !== null)(`profile ${profile}${note}`, () => {
     const stack = new Stack(profile);
 
     beforeAll(async () => {
-      await stack.compose('build');
       await stack.up();
     });
     afterAll(async () => {

@@ -44,8 +44,6 @@ export class Stack {
     return succeed(program, all, {
       TCPFREEZE_TRANSFERS: 'off',
       TCPFREEZE_PLAIN: this.plain ? '1' : '',
-      // Debian's engine has the classic builder alone.
-      DOCKER_BUILDKIT: process.env.DOCKER_BUILDKIT ?? '0',
     });
   }
 
