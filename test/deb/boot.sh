@@ -22,10 +22,16 @@ mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs dev
 mkdir dev/net dev/pts dev/shm
-for node in null zero full random urandom tty net/tun; do
-    touch "dev/$node"
-    mount --bind "/dev/$node" "dev/$node"
-done
+umask 0
+mknod -m 666 dev/null c 1 3
+mknod -m 666 dev/zero c 1 5
+mknod -m 666 dev/full c 1 7
+mknod -m 666 dev/random c 1 8
+mknod -m 666 dev/urandom c 1 9
+mknod -m 666 dev/tty c 5 0
+# As the kernel makes it, before anybody has given it other rights.
+mknod -m 600 dev/net/tun c 10 200
+umask 022
 mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
@@ -34,6 +40,8 @@ mount --bind "$(readlink -f "$directory/exchange")" mnt
 # Only what a service needs: journal, message bus, users.
 rm -rf etc/systemd/system/*.wants
 : >etc/fstab
+# Build machines forbid packages to start services.
+rm -f usr/sbin/policy-rc.d
 ln -sf /lib/systemd/system/multi-user.target etc/systemd/system/default.target
 for unit in systemd-udevd systemd-networkd systemd-logind systemd-resolved systemd-timesyncd systemd-modules-load systemd-sysctl \
     systemd-random-seed systemd-update-utmp systemd-binfmt systemd-journal-flush getty@tty1 console-getty; do

@@ -2,7 +2,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { StatusJson } from '../../src/control/api.ts';
@@ -93,7 +93,8 @@ describe.skipIf(reason !== null)('the Debian package', () => {
 
   test('started: ready when it says so, an ordinary user with two capabilities', async () => {
     await machine.write(CONFIGURATION, 'links:\n  lan0: {role: lan}\n  wan0: {role: wan}\n');
-    await machine.run('systemctl', 'start', 'tcpfreeze');
+    const started = await machine.try('systemctl', 'start', 'tcpfreeze');
+    expect(started.code, await machine.run('journalctl', '-u', 'tcpfreeze', '-n', '20', '--no-pager')).toBe(0);
     expect(await property('ActiveState')).toBe('active');
     expect((await status()).links.map(({ state }) => state)).toEqual(['up', 'up']);
     const own = await machine.run('cat', `/proc/${await property('MainPID')}/status`);
@@ -171,6 +172,17 @@ describe.skipIf(reason !== null)('the Debian package', () => {
     const { stdout } = await run('lintian', ['--allow-root', '--fail-on', 'none', packages[1]!]);
     expect(stdout.split('\n').filter((line) => line.startsWith('E:'))).toEqual([]);
   });
+
+  test.each(['tcpfreeze.8', 'tcpfreeze.yaml.5'])(
+    'man has no complaint about %s',
+    { skip: !existsSync('/usr/bin/man') },
+    async (page) => {
+      const file = join(dirname(BUILD), page);
+      const { stdout, stderr } = await run('man', ['--warnings', '--encoding=UTF-8', '--local-file', file]);
+      expect(stderr).toBe('');
+      expect(stdout).toContain('DESCRIPTION');
+    },
+  );
 
   test('the unit gives away little', () => {
     const told = execFileSync('systemd-analyze', ['security', '--offline=true', '--no-pager', UNIT], {
