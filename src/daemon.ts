@@ -2,7 +2,6 @@
  * The gateway as a process: checks the machine, starts the datapath, steers traffic into it, serves the control
  * socket, restarts a datapath that failed, and undoes everything in reverse when it is told to end. Wiring only.
  */
-import { randomBytes } from 'node:crypto';
 import { TcpfreezeError } from './base/errors.ts';
 import type { EventName } from './base/event-table.ts';
 import { COUNTERS_BYTES } from './base/figures.ts';
@@ -19,6 +18,7 @@ import {
   toLinkJson,
 } from './control/api.ts';
 import { ControlServer, type ControlTarget } from './control/control.ts';
+import { datapathOptions } from './control/datapath-options.ts';
 import { EventHistory, toEventJson } from './control/history.ts';
 import type { Log } from './control/log.ts';
 import { Metrics } from './control/metrics.ts';
@@ -28,13 +28,11 @@ import { packageVersion } from './control/version.ts';
 import { fineMicros } from './datapath/clock.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
-import type { PortConfig } from './engine/engine.ts';
 import type { GatewayConfig } from './policy/policy.ts';
 import { linkFollower } from './steering/link-follower.ts';
 import { findInterfaces } from './steering/machine.ts';
 import { preflight } from './steering/preflight.ts';
 import { Steering } from './steering/steering.ts';
-import { findsTranslation } from './steering/translation.ts';
 
 /** Pauses before a failed datapath is started again; the last one repeats. */
 const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
@@ -161,23 +159,7 @@ export class Daemon implements ControlTarget {
     for (const name of absent) {
       this.#log.warn({ link: name }, `there is no interface ${name} yet, it is waited for; ${others}`);
     }
-    const words = new Uint32Array(Uint8Array.from(randomBytes(12)).buffer);
-    const datapath = await Datapath.start({
-      tun: { name: config.steering.tun },
-      engine: {
-        ports: await this.#ports(absent),
-        maxFlows: config.limits.maxFlows,
-        custodyBytesPerFlow: config.limits.custodyBytesPerFlow,
-        custodyBytesTotal: config.limits.custodyBytes,
-        policy: config.policy,
-        flowsPerHost: config.limits.flowsPerHost,
-        parkedSyns: config.limits.parkedSyns,
-        freezing: true,
-        hashKey: [words[0]!, words[1]!],
-        seed: words[2]!,
-      },
-      arenaBytes: config.limits.arenaBytes,
-    });
+    const datapath = await Datapath.start(await datapathOptions(config, absent));
     for (const reason of datapath.degraded) this.#log.warn({ tun: datapath.tunName }, `degraded: ${reason}`);
     try {
       await this.captures.setHost(datapath);
@@ -202,14 +184,6 @@ export class Daemon implements ControlTarget {
       await datapath.stop();
       throw error;
     }
-  }
-
-  /** The links as the engine takes them, with what this machine's rules say of address translation. */
-  async #ports(absent: readonly string[]): Promise<PortConfig[]> {
-    const { links } = this.#config;
-    const isAsked = links.some((link) => link.role === 'wan' && link.isTranslated === undefined);
-    const isTranslating = isAsked && (await findsTranslation());
-    return links.map((link) => ({ isTranslated: isTranslating, ...link, absent: absent.includes(link.name) }));
   }
 
   #steer(tun: string, mtu: number): Promise<Steering> {
