@@ -3,7 +3,7 @@ import { TcpfreezeError } from '../base/errors.ts';
 import { readConfig } from '../control/config-file.ts';
 import { effectiveSettings, type Setting, settingsText } from '../control/config-print.ts';
 import { createLog } from '../control/log.ts';
-import { ServiceManager } from '../control/service-manager.ts';
+import { SdNotify } from '../control/sd-notify.ts';
 import { controlPath } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
 import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
@@ -46,10 +46,10 @@ export async function run(flags: RunFlags): Promise<void> {
     // What is wrong with the file is told as an event.
     daemon.reload().catch(() => {});
   };
-  const manager = ServiceManager.fromEnvironment(() => daemon.answers());
-  manager.ready();
+  const notify = SdNotify.fromEnvironment(() => daemon.answers());
+  notify.ready();
   const end = await Promise.race([signalled, daemon.failed]);
-  manager.stopping();
+  notify.stopping();
   if (typeof end === 'string') log.info({ signal: end }, 'stopping');
   await daemon.stop();
   if (typeof end !== 'string') throw end;

@@ -28,6 +28,7 @@ export class Stack {
   readonly profile: Profile;
   readonly project: string;
   readonly plain: boolean;
+  readonly #containers = new Map<string, string>();
 
   constructor(profile: Profile, options: { readonly plain?: boolean } = {}) {
     this.profile = profile;
@@ -72,9 +73,16 @@ export class Stack {
     return (await Promise.all(lists)).flatMap((text) => text.split('\n').filter((line) => line !== ''));
   }
 
-  /** Id of the container of a service, running or not. */
+  /** Id of the container of a service, running or not. Remembered: compose takes a second to tell. */
   async container(role: string): Promise<string> {
-    return (await this.compose('ps', '-q', `${this.profile}-${role}`)).trim();
+    const known = this.#containers.get(role);
+    if (known !== undefined) return known;
+    const filters = [`project=${this.project}`, `service=${this.profile}-${role}`];
+    const labels = filters.flatMap((one) => ['--filter', `label=com.docker.compose.${one}`]);
+    const id = (await docker('ps', '--all', '--quiet', ...labels)).trim();
+    if (id === '') throw new Error(`there is no container of ${role}`);
+    this.#containers.set(role, id);
+    return id;
   }
 
   async exec(role: string, ...command: string[]): Promise<string> {

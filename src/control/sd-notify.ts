@@ -4,7 +4,7 @@
  */
 import { notifySocket } from '../native/notify-socket.ts';
 
-export class ServiceManager {
+export class SdNotify {
   readonly #socket: string | undefined;
   readonly #answers: () => Promise<void>;
   readonly #watchdogMillis: number;
@@ -18,12 +18,12 @@ export class ServiceManager {
   }
 
   /** @param answers waited for before each sign of life; as long as it does not settle, none is given */
-  static fromEnvironment(answers: () => Promise<void>, env: NodeJS.ProcessEnv = process.env): ServiceManager {
+  static fromEnvironment(answers: () => Promise<void>, env: NodeJS.ProcessEnv = process.env): SdNotify {
     // A child that inherits the variables must not speak for this process: WATCHDOG_PID names whom they are for.
     const isMeant = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
     const micros = isMeant ? Number(env.WATCHDOG_USEC ?? 0) : 0;
     const socket = env.NOTIFY_SOCKET === '' ? undefined : env.NOTIFY_SOCKET;
-    return new ServiceManager(socket, Number.isFinite(micros) ? micros / 1_000 : 0, answers);
+    return new SdNotify(socket, Number.isFinite(micros) ? micros / 1_000 : 0, answers);
   }
 
   /** Traffic can flow. From now on signs of life are given where they are asked for, twice per period. */
