@@ -11,7 +11,7 @@
  */
 import type { Micros } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
-import { FLOWING, FROZEN, HANDBACK } from '../flow/phase.ts';
+import { BYPASS, CLOSING, FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { FreezeContext } from '../freeze/context.ts';
 import { EchoProbe } from '../link/echo.ts';
@@ -249,7 +249,8 @@ export class Detection {
     return this.#table.some(
       (flow) =>
         (flow.halves[0].port === port || flow.halves[1].port === port) &&
-        (flow.phase === FLOWING || flow.phase === FROZEN || flow.phase === HANDBACK),
+        flow.phase !== CLOSING &&
+        flow.phase !== BYPASS,
     );
   }
 }

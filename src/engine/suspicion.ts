@@ -28,6 +28,8 @@ interface Question {
   readonly since: Micros;
   until: Micros;
   askAt: Micros;
+  /** Connections that ask in the next turn: one where nothing is wrong and the link is only quiet. */
+  askers: number;
   flows: readonly { readonly flow: Flow; readonly far: 0 | 1; readonly generation: number }[];
 }
 
@@ -48,8 +50,8 @@ export class Suspicions {
     this.#answeredAt = new Float64Array(watches.length).fill(-NEVER);
   }
 
-  /** Something looks wrong behind `port`: ask, unless that is being done. */
-  begin(port: number, now: Micros): void {
+  /** Something looks wrong behind `port`: ask, unless that is being done. @param askers in the first turn */
+  begin(port: number, now: Micros, askers = ASKERS): void {
     const watch = this.#watches[port];
     if (watch === undefined || watch.settings.keepalive === 'off' || watch.link?.isLost !== false) return;
     watch.echo?.suspect(now);
@@ -61,7 +63,7 @@ export class Suspicions {
     }
     const flows = this.#askers(port);
     if (flows.length === 0) return;
-    this.#questions.set(port, { watch, since: now, until: now + LENGTH, askAt: now, flows });
+    this.#questions.set(port, { watch, since: now, until: now + LENGTH, askAt: now, askers, flows });
     this.deadline = Math.min(this.deadline, now);
   }
 
@@ -112,7 +114,8 @@ export class Suspicions {
     watch.streamAt = NEVER;
     const isDue = typeof keepalive === 'number' && now - watch.heardAt >= keepalive;
     if (typeof keepalive === 'number') watch.streamAt = isDue ? now + keepalive : watch.heardAt + keepalive;
-    if ((wasStream && now - this.#answeredAt[watch.port]! >= CALM) || isDue) this.begin(watch.port, now);
+    if (wasStream && now - this.#answeredAt[watch.port]! >= CALM) this.begin(watch.port, now);
+    else if (isDue) this.begin(watch.port, now, 1);
   }
 
   #ask(port: number, question: Question, now: Micros): void {
@@ -131,10 +134,12 @@ export class Suspicions {
     question.askAt = now + PACE;
     let asked = 0;
     for (const { flow, far, generation } of flows) {
+      if (asked >= question.askers) break;
       if (flow.generation !== generation || !this.#table.isLive(flow) || !this.#asker.askFlowing(flow, far)) continue;
       watch.silence?.onQuestion(now);
       asked++;
     }
+    question.askers = ASKERS;
     if (asked === 0) this.#questions.delete(port);
   }
 

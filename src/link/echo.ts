@@ -102,8 +102,9 @@ export class EchoProbe {
   /** Something looks wrong: ask fast for a while. */
   suspect(now: Micros): void {
     if (this.#targets.length === 0) return;
-    if (this.#suspectUntil <= now) this.#suspectUntil = now + SUSPICION;
-    this.deadline = Math.min(this.deadline, now);
+    const isNew = !this.isSuspecting(now);
+    this.#suspectUntil = now + SUSPICION;
+    if (isNew) this.deadline = Math.min(this.deadline, now);
   }
 
   /** @returns whether the echo was one of this link's targets */
@@ -113,6 +114,7 @@ export class EchoProbe {
     target.hasAnswered = true;
     target.answeredAt = now;
     target.rtt = Math.max(target.rtt * RTT_DECAY, now - askedAt);
+    this.#suspectUntil = -NEVER;
     this.#unanswered = 0;
     this.#unansweredSince = NEVER;
     return true;

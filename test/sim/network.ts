@@ -5,6 +5,7 @@
 import { Prng } from '../../src/base/prng.ts';
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { EngineConfig } from '../../src/engine/engine.ts';
+import type { EchoRequest } from '../../src/link/events.ts';
 import { Disk } from './disk.ts';
 import { Endpoint } from './endpoint.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
@@ -47,6 +48,9 @@ export interface SimFlow {
   readonly wan: Endpoint;
 }
 
+/** An echo request with 56 bytes of data, as ping sends it. */
+const ECHO_BYTES = new Uint8Array(84);
+
 interface Place {
   readonly endpoint: Endpoint;
   readonly side: Side;
@@ -60,6 +64,10 @@ export class Network {
   readonly gateway: Gateway | null;
   readonly flows: SimFlow[] = [];
   readonly violations: string[] = [];
+  /** Echo requests of the engine so far, by time and link. */
+  readonly echoesAsked: { readonly at: Micros; readonly name: string }[] = [];
+  /** Whether whom an echo request reaches answers it. */
+  echoes: (request: EchoRequest) => boolean = () => true;
   /** Called with every packet that is delivered to an endpoint or leaves one; for stories and traces. */
   tap: ((where: string, packet: SimPacket, now: Micros) => void) | null = null;
   /** From endpoint to gateway and back, by side. */
@@ -234,8 +242,22 @@ export class Network {
     });
   }
 
+  /** Echoes that the engine asks for travel over the same wires; whoever is beyond answers, unless `echoes` says otherwise. */
+  #sendEchoes(): void {
+    const { gateway } = this;
+    for (let echo = gateway?.engine.pollEcho(); echo !== undefined; echo = gateway?.engine.pollEcho()) {
+      this.echoesAsked.push({ at: this.now, name: echo.name });
+      this.wires[echo.name === 'lan0' ? 'lanOut' : 'wanOut'].send({ bytes: ECHO_BYTES, synthesized: true, echo });
+    }
+  }
+
   #toGateway(packet: SimPacket): void {
     const { gateway } = this;
+    if (packet.echo !== undefined) {
+      if (gateway?.isDown === false) gateway.link({ kind: 'echo', ...packet.echo, outcome: 'reply' }, this.now);
+      this.#armGateway();
+      return;
+    }
     if (gateway === null || gateway.isDown) {
       this.#route(packet);
       return;
@@ -263,6 +285,7 @@ export class Network {
   #armGateway(): void {
     const { gateway } = this;
     if (gateway === null || gateway.isDown) return;
+    this.#sendEchoes();
     this.#serveJournal(gateway);
     const deadline = gateway.deadline();
     if (deadline >= this.#timerAt) return;
@@ -322,6 +345,10 @@ export class Network {
   }
 
   #toEndpoint(packet: SimPacket): void {
+    if (packet.echo !== undefined) {
+      if (this.echoes(packet.echo)) this.wires[packet.echo.name === 'lan0' ? 'lanIn' : 'wanIn'].send(packet);
+      return;
+    }
     const place = this.#find(packet.bytes);
     if (place === undefined) {
       this.violations.push(`${this.now} us: a packet for a connection that does not exist`);

@@ -4,6 +4,7 @@
  */
 import type { Prng } from '../../src/base/prng.ts';
 import { MICROS_PER_SECOND, type Micros } from '../../src/base/time.ts';
+import type { EchoRequest } from '../../src/link/events.ts';
 import type { EventQueue } from './queue.ts';
 
 export interface WireConfig {
@@ -34,6 +35,8 @@ export interface SimPacket {
   readonly bytes: Uint8Array;
   /** Made by the gateway, not forwarded. */
   readonly synthesized: boolean;
+  /** An echo request or its reply, instead of a segment. */
+  readonly echo?: EchoRequest;
 }
 
 export class Wire {
