@@ -38,7 +38,9 @@ export class Asker {
     const endpoint = flow.halves[far === 0 ? 1 : 0];
     const peer = flow.halves[far];
     if (flow.phase !== FLOWING || flow.lostMask !== 0) return false;
-    if (!endpoint.sndKnown || !endpoint.rcvKnown || !peer.rcvKnown || endpoint.finSent || peer.finSent) return false;
+    if (!endpoint.sndKnown || !endpoint.rcvKnown || !peer.rcvKnown) return false;
+    // Half closed is fine: whoever has sent its FIN still answers (RFC 9293 3.10.7.4).
+    if (endpoint.finSent && peer.finSent) return false;
     return endpoint.sndNxt === peer.rcvNxt;
   }
 
