@@ -184,13 +184,13 @@ describe('a host of the LAN', () => {
     network.at(CUT, () => {
       gone.lan.handlePacket = () => undefined;
     });
-    const before = (): number => stays.lan.receiver.readUpTo;
+    const received = (): number => stays.lan.receiver.readUpTo;
     network.run(CUT + seconds(3));
     const lost = told(network, LOST);
     expect(lost.map(({ name, message }) => [name, message.slice(0, 16)])).toEqual([['host-lost', 'host 10.1.0.10 l']]);
-    const at = before();
+    const at = received();
     network.run(CUT + seconds(6));
-    expect(before() - at).toBeGreaterThan(2_500_000);
+    expect(received() - at).toBeGreaterThan(2_500_000);
     network.at(CUT + seconds(6), () => {
       gone.lan.handlePacket = receive;
     });
