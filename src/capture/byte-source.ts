@@ -5,6 +5,8 @@ const CHUNK = 1 << 20;
 export class ByteSource {
   /** Offset in the file of the next byte that `take` delivers. */
   offset = 0;
+  /** Bytes of the whole file; 0 where nobody knows. */
+  readonly size: number;
   readonly #read: (target: Uint8Array) => number;
   #buffer = new Uint8Array(CHUNK);
   #view = new DataView(this.#buffer.buffer);
@@ -12,9 +14,13 @@ export class ByteSource {
   #to = 0;
   #ended = false;
 
-  /** @param read fills the start of its argument, returns the number of bytes, 0 at the end */
-  constructor(read: (target: Uint8Array) => number) {
+  /**
+   * @param read fills the start of its argument, returns the number of bytes, 0 at the end
+   * @param size of the whole, where it is known
+   */
+  constructor(read: (target: Uint8Array) => number, size = 0) {
     this.#read = read;
+    this.size = size;
   }
 
   /** Bytes that are in memory and not yet taken; after a `has` that failed, all that the file has left. */

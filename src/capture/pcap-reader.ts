@@ -1,7 +1,7 @@
 /**
  * Classic pcap (draft-ietf-opsawg-pcap). Files with microseconds, in both byte orders, are read by `pcap-parser`; those with
- * nanoseconds, which it refuses, here. It believes every length and every ending, so both are checked around it
- * (native-notes/pcap-parser.md has what was measured).
+ * nanoseconds, which it refuses, and large ones, for which it is too slow, here. It believes every length and every ending, so
+ * both are checked around it (native-notes/pcap-parser.md has what was measured).
  */
 import { EventEmitter } from 'node:events';
 import { type PcapGlobalHeader, type PcapPacketHeader, parse } from 'pcap-parser';
@@ -22,15 +22,19 @@ export function isPcapMagic(bytes: Uint8Array): boolean {
   return [true, false].some((little) => [MAGIC_MICROS, MAGIC_NANOS].includes(magicOf(bytes, little)));
 }
 
+/** Files larger than this are read here: pcap-parser makes five buffers per packet, and their collection costs as much as a replay. */
+export const PARSER_MAX_BYTES: number = 64 * 2 ** 20;
+
 /** @throws TcpfreezeError CAPTURE_DAMAGED with the byte offset */
-export function* readPcap(source: ByteSource): Generator<CapturedPacket, void, undefined> {
+export function readPcap(source: ByteSource): Generator<CapturedPacket, void, undefined> {
   if (!source.has(FILE_HEADER)) throw damaged(0, `a file header of ${source.available} bytes`);
   const header = new Uint8Array(source.view.buffer, source.at, 4).slice();
   const little = [MAGIC_MICROS, MAGIC_NANOS].includes(magicOf(header, true));
   const major = source.view.getUint16(source.at + 4, little);
   if (major !== 2) throw damaged(4, `version ${major} of pcap is not known`);
-  if (magicOf(header, little) === MAGIC_MICROS) yield* byParser(source);
-  else yield* byOurselves(source, little);
+  const isMicros = magicOf(header, little) === MAGIC_MICROS;
+  if (isMicros && source.size <= PARSER_MAX_BYTES) return byParser(source);
+  return byOurselves(source, little, isMicros ? 1_000 : 1);
 }
 
 function interfaceOf(linkType: number, snapLength: number): CaptureInterface {
@@ -84,14 +88,26 @@ function* byParser(source: ByteSource): Generator<CapturedPacket, void, undefine
   });
   for (let chunk = source.takeSome(); chunk !== null; chunk = source.takeSome()) {
     // A copy: the parser keeps slices of what it is given.
-    feed.emit('data', Buffer.from(chunk));
+    let failure: unknown = null;
+    try {
+      feed.emit('data', Buffer.from(chunk));
+    } catch (error) {
+      failure = error;
+    }
+    // What came before a damaged record of the same chunk is delivered first.
     yield* ready;
     ready = [];
+    if (failure !== null) throw failure;
   }
   if (offset !== source.offset) throw damaged(offset, `a record of which ${source.offset - offset} bytes are there`);
 }
 
-function* byOurselves(source: ByteSource, little: boolean): Generator<CapturedPacket, void, undefined> {
+/** @param nanosPerUnit of the fraction of a second */
+function* byOurselves(
+  source: ByteSource,
+  little: boolean,
+  nanosPerUnit: number,
+): Generator<CapturedPacket, void, undefined> {
   source.take(FILE_HEADER);
   const head = source.at;
   const where = interfaceOf(source.view.getUint32(head + 20, little), source.view.getUint32(head + 16, little));
@@ -106,7 +122,7 @@ function* byOurselves(source: ByteSource, little: boolean): Generator<CapturedPa
     if (!source.take(RECORD_HEADER + kept))
       throw damaged(offset, `a record of which ${source.available} bytes are there`);
     const { view, at } = source;
-    const nanos = view.getUint32(at + 4, little);
+    const nanos = view.getUint32(at + 4, little) * nanosPerUnit;
     const carry = carryOf(nanos);
     yield {
       seconds: view.getUint32(at, little) + carry,

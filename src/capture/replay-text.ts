@@ -27,10 +27,16 @@ export class Trace implements ReplaySink {
     this.#line = line;
   }
 
+  readonly wants = 'deeds';
+
+  passed(): void {
+    this.#tellRepeated();
+    this.#passed++;
+  }
+
   packet(action: ReplayAction): void {
     if (action.kind === 'forwarded') {
-      this.#tellRepeated();
-      this.#passed++;
+      this.passed();
       return;
     }
     const where = INTERFACES[action.interface] ?? '';

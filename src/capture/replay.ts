@@ -10,9 +10,10 @@
  */
 import { COUNTER_NAMES } from '../base/counters.ts';
 import { eventKind } from '../base/event-table.ts';
-import { type Micros, NEVER, seconds } from '../base/time.ts';
+import { type Micros, seconds } from '../base/time.ts';
 import type { EngineEvent, FlowSnapshot } from '../engine/commands.ts';
 import { CONSUME, Engine, type EngineConfig, FORWARD, READ_MAX } from '../engine/engine.ts';
+import type { LinkEvent } from '../link/events.ts';
 import { DEFAULT_LIMITS } from '../policy/policy.ts';
 import { type Prefix, prefixContains } from '../wire/address.ts';
 import { Packet } from '../wire/packet.ts';
@@ -52,6 +53,12 @@ export interface ReplayAction {
 }
 
 export interface ReplaySink {
+  /**
+   * all: every packet is told. deeds: those that were made, changed or kept, and `passed` is called for the others. none: the
+   * summary alone is wanted.
+   */
+  readonly wants: 'all' | 'deeds' | 'none';
+  passed(): void;
   packet(action: ReplayAction): void;
   event(at: Micros, message: string): void;
 }
@@ -63,9 +70,11 @@ export interface ReplayOptions {
   readonly sink: ReplaySink;
 }
 
+const NO_ROUTES: readonly LinkEvent[] = [];
 /** How long the engine goes on after the end. */
 const TAIL: Micros = seconds(2);
-const HEADERS_MAX = 512;
+/** Headers end within their packet. */
+const HEADERS_MAX = 65_536;
 const OUTBOX_BYTES = 1 << 20;
 /** IFF_UP and carrier come and go together here; RFC 2863 states as in IFLA_OPERSTATE. */
 const OPER_UP = 6;
@@ -119,9 +128,21 @@ export class Replay {
     for (const route of this.sides.routes()) this.#engine.handleLink(route, 0);
   }
 
+  /** Does the whole replay as fast as it goes. */
+  run(packets: Iterable<CapturedPacket>): void {
+    for (const packet of packets) {
+      const now = this.clock.at(packet);
+      while (this.#due() <= now) this.#serve();
+      this.#take(packet, now);
+    }
+    const end = this.#end();
+    while (this.#due() <= end) this.#serve();
+    this.#finish(end);
+  }
+
   /**
    * Does the whole replay, one step at a time.
-   * @returns (yields) the time of the step that comes next: who replays in real time waits for it, others just go on
+   * @returns (yields) the time of the step that comes next: who replays in real time waits for it
    */
   *turns(packets: Iterable<CapturedPacket>): Generator<Micros, void, undefined> {
     for (const packet of packets) {
@@ -130,33 +151,48 @@ export class Replay {
       yield now;
       this.#take(packet, now);
     }
-    const last = this.#options.script.at(-1)?.at ?? 0;
-    const end = Math.max(this.clock.now, last) + TAIL;
+    const end = this.#end();
     yield* this.#advance(end);
+    this.#finish(end);
+  }
+
+  *#advance(to: Micros): Generator<Micros, void, undefined> {
+    for (let due = this.#due(); due <= to; due = this.#due()) {
+      yield Math.max(this.#now, due);
+      this.#serve();
+    }
+  }
+
+  #end(): Micros {
+    const last = this.#options.script.at(-1)?.at ?? 0;
+    return Math.max(this.clock.now, last) + TAIL;
+  }
+
+  #finish(end: Micros): void {
+    this.#now = Math.max(this.#now, end);
     this.record.end(this.#flows(end), this.clock.now);
   }
 
-  /** Everything that is due until `to`: events of the script and deadlines, in their order. */
-  *#advance(to: Micros): Generator<Micros, void, undefined> {
-    for (;;) {
-      const event = this.#options.script[this.#nextEvent];
-      const deadline = this.#engine.pollTimeout();
-      const next = Math.min(deadline, event?.at ?? NEVER);
-      if (next > to) break;
-      // A deadline may lie a little back: what set it acted later than it wanted.
-      const now = Math.max(this.#now, next);
-      this.#now = now;
-      yield now;
-      if (event !== undefined && event.at <= deadline) {
-        this.#nextEvent++;
-        this.#apply(event, now);
-        this.#drain(now);
-      } else {
-        this.#engine.handleTimeout(now);
-        this.#drain(now);
-      }
-    }
-    this.#now = Math.max(this.#now, to);
+  /** When the next event of the script or deadline of the engine is due. */
+  #due(): Micros {
+    const event = this.#options.script[this.#nextEvent];
+    const deadline = this.#engine.pollTimeout();
+    return event !== undefined && event.at < deadline ? event.at : deadline;
+  }
+
+  /** Does what is due first; the script comes before the engine. */
+  #serve(): void {
+    const event = this.#options.script[this.#nextEvent];
+    const deadline = this.#engine.pollTimeout();
+    const isScript = event !== undefined && event.at <= deadline;
+    // A deadline may lie a little back: what set it acted later than it wanted.
+    const now = Math.max(this.#now, isScript ? event.at : deadline);
+    this.#now = now;
+    if (isScript) {
+      this.#nextEvent++;
+      this.#apply(event, now);
+    } else this.#engine.handleTimeout(now);
+    this.#drain(now);
   }
 
   #apply(event: ScriptEvent, now: Micros): void {
@@ -192,6 +228,7 @@ export class Replay {
   }
 
   #take(captured: CapturedPacket, now: Micros): void {
+    this.#now = Math.max(this.#now, now);
     const { record } = this;
     const { packets } = record;
     packets.read++;
@@ -212,13 +249,15 @@ export class Replay {
     const { length, kept } = this.#loaded;
     if (kept < length) packets.truncated++;
     const isTcp = packet.tcpAt >= 0;
-    if (isTcp) for (const route of this.sides.learn(packet)) this.#engine.handleLink(route, now);
-    if (isTcp && this.#isFromLost(packet)) {
+    const routes = isTcp ? this.sides.learn(packet) : NO_ROUTES;
+    for (let i = 0; i < routes.length; i++) this.#engine.handleLink(routes[i]!, now);
+    if (isTcp && this.#isAnyLost && this.#isFromLost(packet)) {
       packets.lost++;
       return;
     }
-    const headers = Math.min(kept, HEADERS_MAX);
-    this.#headers.set(this.#arena.subarray(offset, offset + headers));
+    // Only headers are ever rewritten, and only those of TCP.
+    const headers = isTcp ? Math.min(kept, packet.payloadAt - offset) : 0;
+    for (let i = 0; i < headers; i++) this.#headers[i] = this.#arena[offset + i]!;
     const verdict = this.#engine.handlePacket(offset, length, now);
     if (verdict === FORWARD) this.#passOn(frame, offset, headers, now);
     else {
@@ -234,6 +273,10 @@ export class Replay {
     this.#drain(now);
   }
 
+  get #isAnyLost(): boolean {
+    return this.#lostSides[0] || this.#lostSides[1] || this.#lostPrefixes.length > 0;
+  }
+
   #isFromLost(packet: Packet): boolean {
     if (this.#lostSides[this.sides.of(packet, packet.srcAt)]) return true;
     if (this.#lostPrefixes.length === 0) return false;
@@ -247,9 +290,16 @@ export class Replay {
     const packet = this.#packet;
     let isChanged = false;
     for (let i = 0; i < headers && !isChanged; i++) isChanged = this.#headers[i] !== this.#arena[offset + i];
-    const side = packet.reason === 0 ? this.sides.of(packet, packet.dstAt) : 1;
     if (!isChanged) {
       packets.forwarded++;
+      const { sink } = this.#options;
+      if (sink.wants !== 'all') {
+        if (sink.wants === 'deeds') sink.passed();
+        return;
+      }
+    }
+    const side = packet.reason === 0 ? this.sides.of(packet, packet.dstAt) : 1;
+    if (!isChanged) {
       // As it was captured, before its checksum was mended.
       this.#act('forwarded', packet, side, DIRECTION_OUTBOUND, frame.subarray(0, kept), now);
       return;
@@ -296,6 +346,7 @@ export class Replay {
     bytes: Uint8Array,
     at: Micros,
   ): void {
+    if (this.#options.sink.wants === 'none') return;
     const isTold = kind !== 'forwarded';
     if (isTold) this.#tell(kind, packet, at);
     this.#options.sink.packet({

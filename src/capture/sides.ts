@@ -30,6 +30,8 @@ const PRIVATE: readonly Prefix[] = [
 /** Addresses that are told apart; the engine's route table has room for about this many. Later ones count as WAN. */
 const MAX_ADDRESSES = 4_000;
 
+const NO_ROUTES: readonly RouteEvent[] = [];
+
 /** Below it, ports belong to services (RFC 6335 section 6). */
 const SERVICE_PORTS = 1_024;
 
@@ -63,11 +65,11 @@ export class Sides {
    * @returns the routes that follow from it
    */
   learn(packet: Packet): readonly RouteEvent[] {
-    if (this.#prefixes.length > 0) return [];
+    if (this.#prefixes.length > 0) return NO_ROUTES;
     const src = this.#key(packet, packet.srcAt);
     const dst = this.#key(packet, packet.dstAt);
-    if (this.#known.has(src) && this.#known.has(dst)) return [];
-    if (this.#known.size + 2 > MAX_ADDRESSES) return [];
+    if (this.#known.has(src) && this.#known.has(dst)) return NO_ROUTES;
+    if (this.#known.size + 2 > MAX_ADDRESSES) return NO_ROUTES;
     const isSrcLan = this.#isSourceLan(packet, this.#known.get(src), this.#known.get(dst));
     const routes: RouteEvent[] = [];
     for (const [key, at, isLan] of [

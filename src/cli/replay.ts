@@ -12,6 +12,7 @@ import { parseScript, SCRIPT_MAX_BYTES, type ScriptEvent } from '../capture/scri
 import { LINK_NAMES } from '../capture/sides.ts';
 import { packageVersion } from '../control/version.ts';
 import type { Prefix } from '../wire/address.ts';
+import { ProgressBar } from './progress-bar.ts';
 
 export interface ReplayFlags {
   readonly script?: string;
@@ -50,19 +51,26 @@ async function run(
   const trace = flags.list === true ? new Trace((line) => process.stdout.write(`${line}\n`)) : null;
   const writer = output === null ? null : writerTo(output);
   const sink: ReplaySink = {
+    wants: writer !== null ? 'all' : trace !== null ? 'deeds' : 'none',
+    passed: () => trace?.passed(),
     packet(action: ReplayAction): void {
       trace?.packet(action);
       writer?.packet({ ...action, time: action.time() });
     },
     event: (at, message) => trace?.event(at, message),
   };
+  // Lines of a trace on the same terminal show the progress themselves.
+  const isListed = trace !== null && process.stdout.isTTY === true;
+  const bar = new ProgressBar(isListed ? { write: () => true } : process.stderr, 'replay');
   const engine = new Replay({ script, lan: flags.lan ?? [], sink });
   try {
-    const started = performance.now();
-    for (const at of engine.turns(readCaptureFile(input))) {
-      if (flags.speed === 'real') await until(started, at);
-    }
+    const packets = readCaptureFile(input, (done, size) => bar.update(done, size));
+    if (flags.speed === 'real') {
+      const started = performance.now();
+      for (const at of engine.turns(packets)) await until(started, at);
+    } else engine.run(packets);
   } finally {
+    bar.end();
     // What was done before a damaged record is kept.
     trace?.flush();
     writer?.end(engine.clock.toNanos(engine.clock.now));

@@ -74,18 +74,18 @@ export function join(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** A source that delivers `step` bytes at a time. */
-export function sourceOf(bytes: Uint8Array, step: number): ByteSource {
+/** A source that delivers `step` bytes at a time; `size` is what it says of the whole. */
+export function sourceOf(bytes: Uint8Array, step: number, size = 0): ByteSource {
   let at = 0;
   return new ByteSource((target) => {
     const count = Math.min(step, target.length, bytes.length - at);
     target.set(bytes.subarray(at, at + count));
     at += count;
     return count;
-  });
+  }, size);
 }
 
 /** Everything in a file, with copies of the bytes. */
-export function readAll(bytes: Uint8Array, step = 1 << 20): CapturedPacket[] {
-  return [...readCapture(sourceOf(bytes, step))].map((packet) => ({ ...packet, bytes: packet.bytes.slice() }));
+export function readAll(bytes: Uint8Array, step = 1 << 20, size = 0): CapturedPacket[] {
+  return [...readCapture(sourceOf(bytes, step, size))].map((packet) => ({ ...packet, bytes: packet.bytes.slice() }));
 }

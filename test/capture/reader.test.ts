@@ -3,7 +3,9 @@ import { join as joinPath } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TcpfreezeError } from '../../src/base/errors.ts';
-import { block, join, numbers, pcap, readAll } from './files.ts';
+import { readCapture } from '../../src/capture/capture-file.ts';
+import { PARSER_MAX_BYTES } from '../../src/capture/pcap-reader.ts';
+import { block, join, numbers, pcap, readAll, sourceOf } from './files.ts';
 import { CAPTURES } from './replayed.ts';
 import { hasTshark, tsharkFields } from './tshark.ts';
 
@@ -62,6 +64,62 @@ describe('classic pcap', () => {
   });
 });
 
+describe('large files of microseconds, which are read without pcap-parser', () => {
+  /** Packets and error, as text. */
+  function outcome(bytes: Uint8Array, size: number, step = 1 << 20): string {
+    const packets: string[] = [];
+    let error = '';
+    try {
+      for (const { interface: where, bytes: kept, ...rest } of readCapture(sourceOf(bytes, step, size)))
+        packets.push(JSON.stringify({ ...rest, ...where, kept: Buffer.from(kept).toString('hex') }));
+    } catch (caught) {
+      if (!(caught instanceof TcpfreezeError)) throw caught;
+      error = `${caught.code} ${caught.message}`;
+    }
+    return `${packets.join('\n')}\n${error}`;
+  }
+
+  const files = readdirSync(CAPTURES, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.pcap'))
+    .map((name) => ({ name, bytes: new Uint8Array(readFileSync(joinPath(CAPTURES, name))) }));
+
+  test('every recorded file reads the same both ways', () => {
+    expect(files.length).toBeGreaterThan(10);
+    for (const { name, bytes } of files) {
+      const own = outcome(bytes, PARSER_MAX_BYTES + 1);
+      expect(own === outcome(bytes, 0), name).toBe(true);
+      expect(own.length).toBeGreaterThan(100);
+    }
+  });
+
+  test('so do files that are cut short, or damaged in the length of a record', () => {
+    const record = fc.record({
+      seconds: fc.nat(0x7fff_ffff),
+      fraction: fc.nat(3_000_000),
+      bytes: fc.uint8Array({ maxLength: 40 }),
+    });
+    fc.assert(
+      fc.property(
+        fc.boolean(),
+        fc.array(record, { minLength: 1, maxLength: 6 }),
+        fc.nat(60),
+        fc.option(fc.nat(0xffff_ffff), { nil: undefined }),
+        fc.constantFrom(1, 7, 1 << 20),
+        (little, records, cut, claimed, step) => {
+          const whole = pcap(MICROS, little, 1, records);
+          const bytes = whole.slice(0, Math.max(24, whole.length - cut));
+          if (claimed !== undefined && bytes.length >= 40)
+            new DataView(bytes.buffer).setUint32(24 + 8, claimed, little);
+          const own = outcome(bytes, PARSER_MAX_BYTES + 1, step);
+          const parsed = outcome(bytes, 0, step);
+          expect(own).toBe(parsed);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
 describe('what is no capture', () => {
   test.each([
     ['nothing', new Uint8Array(0)],
@@ -112,6 +170,32 @@ describe('pcapng', () => {
       [102, 5_000_000],
     ]);
     expect(packets.every(({ originalLength }) => originalLength === 105)).toBe(true);
+  });
+
+  test('time stamps in micro- and nanoseconds equal those that BigInt computes', () => {
+    const resolution = join([numbers(true, [2, 9], [2, 1]), Uint8Array.of(9, 0, 0, 0)]);
+    const ticks = fc.oneof(
+      fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+      fc.bigInt({ min: 0n, max: 2n * 10n ** 18n }),
+      // Around whole seconds, where a rounded quotient would show.
+      fc.tuple(fc.bigInt({ min: 0n, max: 4n * 10n ** 9n }), fc.bigInt({ min: -3n, max: 3n })).map(([seconds, by]) => {
+        const at = seconds * 10n ** 9n + by;
+        return at < 0n ? 0n : at;
+      }),
+    );
+    fc.assert(
+      fc.property(ticks, (at) => {
+        const file = [section(true), described(true, 0), described(true, 0, resolution)];
+        const stamp = (index: number): Uint8Array =>
+          block(6, true, numbers(true, [4, index], [4, at >> 32n], [4, at & 0xffff_ffffn], [4, 0], [4, 0]));
+        const packets = readAll(join([...file, stamp(0), stamp(1)]));
+        expect(packets.map(({ seconds, nanos }) => [seconds, nanos])).toEqual([
+          [Number(at / 10n ** 6n), Number(at % 10n ** 6n) * 1_000],
+          [Number(at / 10n ** 9n), Number(at % 10n ** 9n)],
+        ]);
+      }),
+      { numRuns: 1_000 },
+    );
   });
 
   test('comments, simple and obsolete packets, sections of other order', () => {

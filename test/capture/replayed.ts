@@ -51,6 +51,8 @@ export function replayFile(path: string, script: readonly ScriptEvent[] = [], la
     script,
     lan,
     sink: {
+      wants: 'all',
+      passed: () => trace.passed(),
       packet: (action) => {
         trace.packet(action);
         const { kind, at, interface: where, direction, originalLength, comment } = action;
@@ -73,7 +75,7 @@ export function replayFile(path: string, script: readonly ScriptEvent[] = [], la
       event: (at, message) => trace.event(at, message),
     },
   });
-  for (const _ of replay.turns(readCaptureFile(path)));
+  replay.run(readCaptureFile(path));
   trace.flush();
   lines.push('', summaryText(replay, basename(path)), '');
   return { text: lines.join('\n'), actions, replay };

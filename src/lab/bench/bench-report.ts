@@ -5,6 +5,7 @@ import type { IdleResult } from './idle.ts';
 import type { LatencyResult } from './latency.ts';
 import type { OutageResult } from './outages.ts';
 import type { PathName } from './paths.ts';
+import type { ReplayFigure, ReplayRun } from './replay-speed.ts';
 import type { ThroughputResult } from './throughput.ts';
 
 const WAY: Readonly<Record<PathName, string>> = {
@@ -44,6 +45,26 @@ export function idleText({ command, flows, share }: IdleResult): string[] {
   return [
     `Idle with ${flows} tracked flows (${command})`,
     `  ${'share of one core'.padEnd(30)}${percent.padStart(7)} %      (goal: below 1 %)`,
+    '',
+  ];
+}
+
+/** Rates by the median of the runs, in MB/s of capture file. */
+export function replayText(figures: readonly ReplayFigure[]): string[] {
+  return [
+    'Replay of a capture (tcpfreeze replay FILE), program start included',
+    ...figures.map(({ format, script, bytes, packets, runs }) => {
+      const rate = (of: (run: ReplayRun) => number): string => (bytes / 1e6 / medianOf(runs.map(of))).toFixed(0);
+      const memory = Math.max(...runs.map((run) => run.bytesResident)) / 1e6;
+      const what = `${(bytes / 1e6).toFixed(0)} MB ${format}${script === 'none' ? '' : ', outage'}`;
+      const cost = `by processor time ${rate((run) => run.processorSeconds)}`;
+      const best = (bytes / 1e6 / Math.min(...runs.map((run) => run.seconds))).toFixed(0);
+      return (
+        `  ${what.padEnd(30)}${rate((run) => run.seconds).padStart(7)} MB/s   ` +
+        `(best ${best}, ${cost}; ${memory.toFixed(0)} MB resident; ${packets} packets)`
+      );
+    }),
+    `  ${''.padEnd(37)}        (goal: 500 MB/s or more for 1 GB, in constant memory)`,
     '',
   ];
 }

@@ -1,9 +1,10 @@
 /** The parts of the benchmark: one line each here, and a file of its own that measures. */
-import { idleText, latencyText, outagesJson, outagesText, throughputText } from './bench-report.ts';
+import { idleText, latencyText, outagesJson, outagesText, replayText, throughputText } from './bench-report.ts';
 import { floodText, measureFlood } from './flood.ts';
 import { measureIdle } from './idle.ts';
 import { measureLatency } from './latency.ts';
 import { playOutages } from './outages.ts';
+import { measureReplay } from './replay-speed.ts';
 import { measureThroughput } from './throughput.ts';
 
 export interface PartOptions {
@@ -37,6 +38,10 @@ export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<Pa
   outages: async ({ onProgress }) => {
     const outages = await playOutages(onProgress);
     return { json: outagesJson(outages), lines: outagesText(outages) };
+  },
+  replay: async (options) => {
+    const json = await measureReplay(options);
+    return { json, lines: replayText(json) };
   },
   flood: async (options) => {
     const json = await measureFlood(options);
