@@ -34,6 +34,7 @@ import { EventQueue } from './event-queue.ts';
 import { limitOf } from './limit.ts';
 import { Operator } from './operator.ts';
 import { dropRecalled } from './recall.ts';
+import { Recut } from './recut.ts';
 import { Rulebook } from './rulebook.ts';
 import { Settler } from './settler.ts';
 import { FlowTimers } from './timers.ts';
@@ -59,6 +60,7 @@ export interface EngineParts {
   readonly settler: Settler;
   readonly watch: Watch;
   readonly detection: Detection;
+  readonly recut: Recut;
   readonly verdicts: Verdicts;
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
@@ -203,6 +205,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     watch: detection.watch,
     verdicts,
     detection,
+    recut: new Recut(context, handback),
     events,
     chronicle,
   };

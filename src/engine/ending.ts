@@ -51,7 +51,7 @@ export class Ending {
   }
 
   /**
-   * Gives up connections of the same host that are worth less, until `bytes` of custody are free or none is left: temporary
+   * Gives up connections of the same host that are worth less, until `bytes` of custody are free; none, if that cannot be reached: temporary
    * ones first, then suspended ones beyond the time they are kept for, of these the largest first. Critical ones never.
    */
   relieve(flow: Flow, bytes: number, now: Micros): void {
@@ -65,6 +65,8 @@ export class Ending {
       if ((rank === CLASS_TEMPORARY || isLapsed) && other.frozen!.custodyBytes > 0) victims.push(other);
     });
     victims.sort((a, b) => a.terms.rank - b.terms.rank || b.frozen!.custodyBytes - a.frozen!.custodyBytes);
+    // Nobody is given up for too little.
+    if (victims.reduce((sum, victim) => sum + victim.frozen!.custodyBytes, 0) < bytes) return;
     let freed = 0;
     for (const victim of victims) {
       if (freed >= bytes) return;

@@ -158,7 +158,7 @@ export class Engine {
         if (flow.wakeup !== null) this.#parts.waker.stop(flow);
         if (flow.thawedAt !== NEVER) this.#parts.chronicle.arrived(flow, now);
       }
-    }
+    } else if (flow.wakeup !== null && direction !== flow.near) this.#parts.waker.onFarAck(flow, packet, now);
     this.#watch.onPassing(flow, direction, packet, found, now);
     if ((packet.flags & RST) !== 0) onReset(flow, sender, packet);
     if (!this.#drainer.isActive) return FORWARD;
@@ -169,6 +169,7 @@ export class Engine {
 
   handleLink(event: LinkEvent, now: Micros): void {
     this.#present.now = now;
+    if (event.kind === 'icmp') this.#parts.recut.onIcmp(event, now);
     this.#parts.detection.onEvent(event, now);
   }
 

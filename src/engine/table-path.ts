@@ -116,6 +116,7 @@ export class TablePath {
       }
       case phases.ACT_CLOCK: {
         if (packet.payloadLength > 0) this.#parts.waker.stop(flow);
+        else this.#parts.waker.onFarAck(flow, packet, now);
         if (flow.thawedAt !== NEVER && (packet.payloadLength > 0 || (found & ADVANCED_ACK) !== 0))
           this.#parts.chronicle.arrived(flow, now);
         if ((found & ADVANCED_ACK) !== 0)

@@ -337,13 +337,18 @@ function timersOf(frozen: Frozen): Micros {
   return Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt, frozen.limitAt, frozen.trickleAt);
 }
 
+/** @param mtu of the path; @param timestamps whether segments carry them; at least 1 */
+export function segmentOfMtu(family: 4 | 6, mtu: number, timestamps: boolean): number {
+  return Math.max(1, mtu - IP_TCP_HEADERS[family] - (timestamps ? TIMESTAMPS_LENGTH : 0));
+}
+
 /**
  * Payload bytes per replayed segment: what was seen to pass, within the far peer's MSS where it is known, and within the MTU of
  * the link that came back, which may be another than before.
  */
 function replaySegment(flow: Flow, endpoint: Half, peer: Half, mtu: number): number {
   const options = endpoint.timestamps ? TIMESTAMPS_LENGTH : 0;
-  const byMtu = mtu - IP_TCP_HEADERS[flow.family] - options;
+  const byMtu = segmentOfMtu(flow.family, mtu, endpoint.timestamps);
   const byMss = (peer.mss > 0 ? peer.mss : DEFAULT_MSS[flow.family]) - options;
   const { segmentSize } = endpoint;
   if (segmentSize === 0) return Math.max(1, Math.min(byMss, byMtu));

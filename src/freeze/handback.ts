@@ -3,7 +3,7 @@
  * translation as soon as a far peer has everything (theory of operation 5.1 to 5.4).
  *
  * Scheduling. Flows being handed back are visited round robin, one segment each per visit, so that within a link's former
- *             rate all make progress together. `deadline` is when the next segment or retransmission is due.
+ *             rate all of one priority make progress together; a later priority gets what an earlier one leaves. `deadline` is when the next segment or retransmission is due.
  * Clock.      The near endpoint may send into the window that the far peer offered, but no more than was in flight at the
  *             loss: edge = ackP + min(far window, in flight). What custody still occupies of that is not offered again.
  * Pace.       Custody and the near endpoint's fresh data share one pace: the window opens behind the last replayed byte, by
@@ -50,8 +50,8 @@ export class Handback {
   }
 
   /** Flows being handed back. */
-  get size(): number {
-    return this.#flows.length;
+  get flows(): readonly Flow[] {
+    return this.#flows;
   }
 
   begin(flow: Flow, now: Micros): void {
@@ -60,7 +60,10 @@ export class Handback {
       this.#count = 0;
       this.#bytes = 0;
     }
-    this.#flows.push(flow);
+    // In the order of their turns; within one, as they come.
+    let at = this.#flows.length;
+    while (at > 0 && this.#flows[at - 1]!.terms.turn > flow.terms.turn) at--;
+    this.#flows.splice(at, 0, flow);
     this.#count++;
     this.#bytes += (flow.frozen as Frozen).custody.length;
     this.deadline = now;
@@ -78,22 +81,35 @@ export class Handback {
 
   /** Sends what may be sent at `now` on every link, and sets `deadline`. */
   run(now: Micros): void {
-    const count = this.#flows.length;
     let next = NEVER;
-    let progress = count > 0;
+    // Turn by turn: what a later turn sends is what the earlier ones leave of a link's pace.
+    for (let from = 0; from < this.#flows.length; ) {
+      const { turn } = this.#flows[from]!.terms;
+      let to = from + 1;
+      while (to < this.#flows.length && this.#flows[to]!.terms.turn === turn) to++;
+      next = Math.min(next, this.#round(from, to - from, now));
+      from = to;
+    }
+    this.#first++;
+    this.deadline = next;
+  }
+
+  /** The flows of one turn, `count` of them, round robin. @returns when they want to be served again */
+  #round(from: number, count: number, now: Micros): Micros {
+    let next = NEVER;
+    let progress = true;
     // One segment per flow and pass; the last pass moves nothing and only collects deadlines.
     while (progress) {
       progress = false;
       next = NEVER;
       for (let i = 0; i < count; i++) {
-        const flow = this.#flows[(this.#first + i) % count]!;
+        const flow = this.#flows[from + ((this.#first + i) % count)]!;
         const wait = this.#step(flow, now);
         if (wait <= now) progress = true;
         else if (wait < next) next = wait;
       }
     }
-    if (count > 0) this.#first = (this.#first + 1) % count;
-    this.deadline = next;
+    return next;
   }
 
   /** Sends at most one segment of `flow`; returns when it wants the next turn (`now` when a segment was sent). */

@@ -38,13 +38,20 @@ const RTO_MAX: Micros = 10_000_000;
 const CATCH_UP: Micros = 2_000;
 /** RFC 5681 3.2. */
 const DUPLICATE_THRESHOLD = 3;
+/**
+ * A far peer that answers, but does not get the same segment so many times in a row, may lie behind a path that swallows large
+ * packets without a word (RFC 2923 2.1); then every path's size is tried (RFC 9293 3.7.1, less room for options).
+ */
+const BLACK_HOLE_TIMEOUTS = 3;
+const BLACK_HOLE_SEGMENT = 500;
 
 export class Replay {
   /** Next byte never replayed. */
   sndNxt: number;
   sndUna: number;
   readonly scoreboard = new Scoreboard();
-  readonly segment: number;
+  /** Payload bytes per wire segment; smaller once the path has said so. */
+  segment: number;
   /** Bytes per microsecond, 0 when unknown. */
   readonly rate: number;
   cwnd: number;
@@ -56,6 +63,8 @@ export class Replay {
   #rto: Micros;
   readonly startedAt: Micros;
   #duplicates = 0;
+  /** Since the far peer last acknowledged something new. */
+  #timeouts = 0;
   /** Retransmitting up to here; meaningful with `recovering`. */
   #recoverTo = 0;
   #rtxNxt = 0;
@@ -124,6 +133,7 @@ export class Replay {
       if (seqGt(ack, this.sndNxt)) this.sndNxt = ack;
       this.scoreboard.release(ack);
       this.#duplicates = 0;
+      this.#timeouts = 0;
       this.cwnd += advance;
       this.#rto = Math.min(RTO_MAX, Math.max(RTO_MIN, srtt * 2));
       this.rtoAt = now + this.#rto;
@@ -155,9 +165,30 @@ export class Replay {
     }
   }
 
+  /**
+   * The path takes smaller packets than before: everything that is not acknowledged is cut anew and sent again.
+   * @param segment payload bytes per wire segment, at least 1
+   * @returns whether that is a change
+   */
+  recut(segment: number, now: Micros): boolean {
+    if (segment >= this.segment) return false;
+    this.segment = segment;
+    this.filling = false;
+    this.recovering = true;
+    this.#afterTimeout = true;
+    this.#recoverTo = this.sndNxt;
+    this.#rtxNxt = this.sndUna;
+    this.finSent = false;
+    this.nextSendAt = now;
+    return true;
+  }
+
   /** The retransmission timer fired: everything not selectively acknowledged counts as lost. */
   onTimeout(now: Micros): void {
     this.filling = false;
+    this.#timeouts++;
+    if (this.heard && this.#timeouts >= BLACK_HOLE_TIMEOUTS && this.segment > BLACK_HOLE_SEGMENT)
+      this.segment = BLACK_HOLE_SEGMENT;
     this.#rto = Math.min(this.heard ? RTO_MAX : KNOCK_INTERVAL_MAX, this.#rto * 2);
     this.rtoAt = now + this.#rto;
     this.recovering = true;

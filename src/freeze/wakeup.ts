@@ -4,6 +4,9 @@
  * messages quoting exactly that sequence number; a sender that follows RFC 6069 undoes one back-off step per message
  * and retransmits at once when its timer is overdue. Others ignore them.
  *
+ * A far peer that was silent before the loss is asked first, by a keepalive in the near endpoint's name (RFC 9293 3.8.4): the SEQ
+ * of its answer is its SND.NXT, and tells whether anything of it is in flight. If nothing is, there is nobody to wake.
+ *
  * The path may not carry packets yet when the link event comes, so the round is repeated on a short schedule until data
  * of the far peer arrives. All wake-ups of an engine share an allowance, and so do those towards one host, and, until something has
  * come from beyond the link, those of one link: the kernel keeps few packets while it resolves the next hop, and drops the oldest, which
@@ -18,8 +21,9 @@ import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING } from '../flow/phase.ts';
+import type { Packet } from '../wire/packet.ts';
 import { seqDiff, seqGt } from '../wire/seq.ts';
-import { PSH } from '../wire/tcp-flags.ts';
+import { ACK, PSH, RST, SYN } from '../wire/tcp-flags.ts';
 import { Allowance } from './allowance.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
@@ -29,6 +33,10 @@ const ROUNDS: readonly Micros[] = [0, 100_000, 300_000, 700_000, 1_500_000, 3_10
 /** Messages per round; a back-off of 120 s from 0.2 s is ten doublings. */
 const BURST = 12;
 const SPACING: Micros = 3_000;
+/** A far peer that had sent nothing for this long before the loss probably has nothing in flight: it is asked first. */
+const QUIET: Micros = 2_000_000;
+/** Least time that a question may take. */
+const ANSWER_MIN: Micros = 100_000;
 /** Messages per second over all flows, and towards one host; each with a second's worth saved up. */
 const TOTAL_PER_SECOND = 5_000;
 const HOST_PER_SECOND = 1_000;
@@ -48,8 +56,11 @@ export class Wakeup {
   /** When the present round began. */
   roundAt: Micros;
   nextAt: Micros;
+  /** The far peer is asked before it is woken. */
+  readonly asks: boolean;
 
-  constructor(now: Micros) {
+  constructor(now: Micros, asks: boolean) {
+    this.asks = asks;
     this.startedAt = now;
     this.roundAt = now;
     this.nextAt = now;
@@ -74,7 +85,29 @@ export class Waker {
     const near = flow.halves[flow.near];
     const far = flow.halves[flow.near === 0 ? 1 : 0];
     if (!near.rcvKnown || !far.sndKnown || !far.rcvKnown) return;
-    flow.wakeup = new Wakeup(now);
+    const isQuiet = near.rcvNxt === far.sndNxt && far.lastDataAt < flow.frozenSince - QUIET;
+    flow.wakeup = new Wakeup(now, isQuiet);
+  }
+
+  /**
+   * A pure ACK of the far peer: when its SEQ says that nothing is in flight, there is nothing to wake; when it says that something
+   * is, there is no need to wait.
+   */
+  onFarAck(flow: Flow, packet: Packet, now: Micros): void {
+    const wakeup = flow.wakeup;
+    if (!(wakeup instanceof Wakeup) || !wakeup.synced || (packet.flags & (ACK | SYN | RST)) !== ACK) return;
+    const near = flow.halves[flow.near];
+    // Beyond a window that is shut a sender's ACKs carry the window's edge (tcp_acceptable_seq), which says nothing.
+    if (near.rcvWnd === 0) return;
+    const inFlight = seqDiff(packet.seq, near.rcvNxt);
+    if (inFlight === 0) {
+      if (this.#waitsFor(flow) > 0 && !wakeup.received) {
+        wakeup.received = true;
+        this.#endRound(flow, wakeup, now);
+      } else if (!wakeup.received) flow.wakeup = null;
+    } else if (inFlight > 0 && wakeup.asks && wakeup.round === 0) wakeup.nextAt = Math.min(wakeup.nextAt, now);
+    else return;
+    this.#context.reschedule(flow);
   }
 
   /** The far peer sent data: it is awake. */
@@ -107,7 +140,9 @@ export class Waker {
       }
       const custody = (flow.frozen as Frozen | null)?.custody;
       // While custody is being delivered the far peer's RCV.NXT is the base of custody.
-      const seq = custody === undefined || custody.isEmpty ? peer.rcvNxt : custody.base;
+      const isAlone = custody === undefined || custody.isEmpty;
+      // What is delivered asks for an answer itself.
+      const seq = !isAlone ? custody.base : wakeup.asks ? (peer.rcvNxt - 1) | 0 : peer.rcvNxt;
       if (!synthesizer.ack(flow, flow.near, seq, near.rcvNxt, near.rcvWnd, peer.tsVal, NOTE['ack-sync'])) {
         wakeup.nextAt = now + SPACING;
         return;
@@ -121,7 +156,7 @@ export class Waker {
       if (wakeup.round > 0 && this.#waitsFor(flow) > 0) this.#repeatHead(flow, now);
       wakeup.synced = true;
       wakeup.roundAt = now;
-      wakeup.nextAt = now + SPACING;
+      wakeup.nextAt = now + (wakeup.asks && wakeup.round === 0 ? Math.max(ANSWER_MIN, near.srtt * 1.5) : SPACING);
       if (wakeup.received) this.#endRound(flow, wakeup, now);
       return;
     }

@@ -18,6 +18,8 @@ export interface Variant {
   readonly nearIsn: number;
   readonly farIsn: number;
   readonly timestamps: boolean;
+  /** Default: just above SEGMENT. */
+  readonly mss?: number;
 }
 
 export const PLAIN: Variant = {
@@ -134,7 +136,7 @@ export class Conversation {
     spec.hasTs = variant.timestamps && (flags & RST) === 0;
     spec.tsVal = segment.ts ?? own.ts;
     spec.tsEcr = segment.tsEcr ?? other.said;
-    spec.mss = isSyn ? MSS : -1;
+    spec.mss = isSyn ? (variant.mss ?? MSS) : -1;
     spec.windowScale = isSyn ? SHIFT : -1;
     spec.sackPermitted = isSyn;
     spec.sack = Int32Array.from(segment.sack ?? [], (edge) => (edge + otherIsn) | 0);

@@ -55,6 +55,80 @@ describe.each(VARIANTS)('$name', (variant) => {
   });
 });
 
+describe('a far peer that was silent before the loss', () => {
+  function idle(): Conversation {
+    const c = new Conversation(new Rig()).open();
+    c.data('far', 1);
+    c.acknowledge('near');
+    c.tick(5_000);
+    c.lose();
+    c.tick(10_000);
+    c.rig.take();
+    c.restore();
+    return c;
+  }
+
+  it('is asked first, and left alone when its answer shows that nothing is in flight', () => {
+    const c = idle();
+    c.rig.settle();
+    const asked = c.seen().filter((seen) => seen.to === 'far');
+    expect(asked).toHaveLength(1);
+    expectPacket(asked[0], toFar, flags('.'), seq(0), ack(1 + SEGMENT));
+    c.tick(40);
+    c.fromFar();
+    c.tick(10_000);
+    expect(icmp(c.seen())).toEqual([]);
+  });
+
+  it('is woken at once when its answer shows that something is', () => {
+    const c = idle();
+    c.tick(40);
+    c.rig.take();
+    c.fromFar({ seq: 1 + 3 * SEGMENT });
+    c.tick(60);
+    const burst = icmp(c.seen());
+    expect(burst).toHaveLength(12);
+    expectPacket(burst[0], toFar, unreachable(1 + SEGMENT, 4));
+  });
+
+  it('is woken all the same when no answer comes', () => {
+    const c = idle();
+    c.tick(90);
+    expect(icmp(c.seen())).toEqual([]);
+    c.tick(60);
+    expect(icmp(c.seen()).length).toBeGreaterThan(0);
+  });
+
+  it('is asked with what it has acknowledged, also while custody is delivered; its ACK ends the wake-up', () => {
+    const c = new Conversation(new Rig()).open();
+    c.data('near', 3);
+    c.tick(5_000);
+    c.lose();
+    c.tick(5_000);
+    c.restore();
+    c.tick(40);
+    c.acknowledge('far', 1 + SEGMENT);
+    c.rig.take();
+    c.tick(10_000);
+    expect(icmp(c.seen())).toEqual([]);
+    expect(c.rig.counter('wakeups')).toBe(0);
+  });
+
+  it('with its window shut its answer says nothing (tcp_acceptable_seq)', () => {
+    const c = new Conversation(new Rig()).open();
+    c.data('far', 1);
+    c.fromNear({ window: 0 });
+    c.tick(5_000);
+    c.lose();
+    c.tick(5_000);
+    c.restore();
+    c.tick(40);
+    c.fromFar();
+    c.tick(1_000);
+    expect(icmp(c.seen()).length).toBeGreaterThan(0);
+  });
+});
+
 describe('schedule', () => {
   it('repeats the round while nothing answers, less and less often, and then stops', () => {
     const c = download();
