@@ -1,7 +1,7 @@
 /** What rules of the configuration do to connections: terms, limits, giving up, and another configuration while they run. */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RULE, type PolicyRule } from '../../src/policy/policy.ts';
-import { ACK, FIN, SYN } from '../../src/wire/tcp-flags.ts';
+import { SYN } from '../../src/wire/tcp-flags.ts';
 import { Conversation, PLAIN, SEGMENT, stream, VARIANTS } from './conversation.ts';
 import { LAN, Rig, type RigOptions, WAN } from './rig.ts';
 import { ack, expectPacket, expectPackets, flags, seq, toFar, toNear, unreachable, window } from './seen.ts';
@@ -202,90 +202,6 @@ describe('the limit', () => {
   });
 });
 
-describe('custody that is short', () => {
-  const byPort = (port: number, fields: Partial<PolicyRule>): PolicyRule =>
-    rule({ match: { port: [{ from: port, to: port }] }, ...fields });
-  const policy = [
-    byPort(40_001, { class: 'temporary' }),
-    byPort(40_002, { class: 'suspension', keep: 20e6 }),
-    byPort(40_003, { class: 'critical' }),
-  ];
-  /** Two flows of a host wait with a segment each; after `waited` a critical one is frozen with `segments` in flight. */
-  function pressed(waited: number, segments: number): string[] {
-    // One host may have half of it.
-    const rig = new Rig({ policy, custodyBytesTotal: 8 * SEGMENT, custodyBytesPerFlow: 8 * SEGMENT });
-    const [temporary, suspended, critical] = [40_001, 40_002, 40_003].map((port) =>
-      new Conversation(rig, PLAIN, port).open(),
-    ) as [Conversation, Conversation, Conversation];
-    for (const c of [temporary, suspended]) {
-      c.data('near', 1);
-      rig.command({ kind: 'freeze', selector: { kind: 'flow', id: c.id } });
-    }
-    rig.advance(waited);
-    critical.data('near', segments);
-    rig.command({ kind: 'freeze', selector: { kind: 'flow', id: critical.id } });
-    const isHeld = rig.flows().some((flow) => flow.custodyBytes === segments * SEGMENT && flow.class === 'critical');
-    const ended = rig.events.filter(({ name }) => name === 'flow-given-up').map(({ flow }) => flow);
-    return [isHeld ? 'held' : 'denied', ...ended.map((id) => (id === temporary.id ? 'temporary' : 'suspended'))];
-  }
-
-  it('is made at the cost of temporary connections, then of suspended ones beyond their time', () => {
-    expect(pressed(5e6, 2)).toEqual(['held']);
-    expect(pressed(5e6, 3)).toEqual(['held', 'temporary']);
-    // The suspended one is kept for 20 s; giving up the temporary one alone would not be enough, so it stays as well.
-    expect(pressed(5e6, 4)).toEqual(['denied']);
-    expect(pressed(25e6, 4)).toEqual(['held', 'temporary', 'suspended']);
-  });
-
-  it('never at the cost of critical ones, nor by temporary ones', () => {
-    const rig = new Rig({ policy, custodyBytesTotal: 8 * SEGMENT, custodyBytesPerFlow: 8 * SEGMENT });
-    const critical = new Conversation(rig, PLAIN, 40_003).open();
-    const suspended = new Conversation(rig, PLAIN, 40_002).open();
-    const temporary = new Conversation(rig, PLAIN, 40_001).open();
-    critical.data('near', 3);
-    temporary.data('near', 1);
-    suspended.data('near', 2);
-    critical.lose();
-    const state = Object.fromEntries(rig.flows().map((f) => [f.originator.split(':')[1], f.custodyBytes]));
-    // In the order of the table: 3 of 4, then 2 do not fit, and nothing worth less is there yet; then 1 does not fit either.
-    expect(state['40003']).toBe(3 * SEGMENT);
-    expect(rig.counter('flowsGivenUp')).toBe(0);
-  });
-
-  it('a flow worth more takes the place of one worth less, the largest first', () => {
-    const rig = new Rig({ policy, custodyBytesTotal: 8 * SEGMENT, custodyBytesPerFlow: 8 * SEGMENT });
-    const small = new Conversation(rig, PLAIN, 40_001).open();
-    const large = new Conversation(rig, { ...PLAIN, nearIsn: 5 }, 40_004).open();
-    const critical = new Conversation(rig, PLAIN, 40_003).open();
-    small.data('near', 1);
-    large.data('near', 3);
-    critical.data('near', 3);
-    small.lose();
-    const byPortOf = new Map(rig.flows().map((f) => [f.originator.split(':')[1], f]));
-    expect(byPortOf.get('40003')!.custodyBytes).toBe(3 * SEGMENT);
-    expect(byPortOf.get('40001')!.custodyBytes).toBe(SEGMENT);
-    expect(byPortOf.get('40004')!.custodyBytes).toBe(0);
-    const given = rig.events.filter(({ name }) => name === 'flow-given-up');
-    expect(given.map(({ message }) => message)).toEqual([
-      'given up: room for a critical connection of the same host, 3000 bytes undelivered',
-    ]);
-  });
-
-  it('of one host takes nothing from another', () => {
-    const rig = new Rig({ policy, custodyBytesTotal: 12 * SEGMENT, custodyBytesPerFlow: 12 * SEGMENT });
-    const victim = new Conversation(rig, PLAIN, 40_001, 7).open();
-    const greedy = new Conversation(rig, PLAIN, 40_003, 8).open();
-    victim.data('near', 3);
-    greedy.data('near', 9);
-    victim.lose();
-    const byHost = new Map(rig.flows().map((f) => [f.originator.split(':')[0], f]));
-    expect(byHost.get('10.1.0.7')).toMatchObject({ phase: 'frozen', custodyBytes: 3 * SEGMENT });
-    expect(byHost.get('10.1.0.8')!.custodyBytes).toBe(0);
-    expect(rig.counter('flowsGivenUp')).toBe(0);
-    expect(rig.counter('custodyRefused')).toBe(1);
-  });
-});
-
 describe('abort by class', () => {
   it('ends those connections only', () => {
     const rig = new Rig({ policy: [rule({ match: { port: [{ from: 40_001, to: 40_001 }] }, class: 'suspension' })] });
@@ -361,55 +277,6 @@ describe('handback', () => {
       .map(({ bytes }) => new DataView(bytes.buffer).getUint16(20));
     expect(order.length).toBeGreaterThan(10);
     expect(order.slice(0, 8)).toEqual(new Array(8).fill(40_002));
-  });
-});
-
-describe('ports that are used again during an outage', () => {
-  it('after a reset: the far peer gets the RST, then the new SYN, and the new connection opens', () => {
-    const c = new Conversation(new Rig()).open();
-    c.data('near', 1);
-    c.lose();
-    c.tick(1_000);
-    c.fromNear({ flags: 0x14, seq: 1 + SEGMENT });
-    c.tick(100);
-    c.fromNear({ flags: SYN, seq: 900_000 });
-    c.tick(3_000);
-    c.fromNear({ flags: SYN, seq: 900_000, ts: 20_000 });
-    c.rig.take();
-    c.restore();
-    c.tick(20);
-    c.acknowledge('far', 1 + SEGMENT);
-    const sent = c.seen().filter((seen) => seen.to === 'far' && (seen.flags & 0x06) !== 0);
-    expectPackets(sent, [flags('R.'), seq(1 + SEGMENT)], [flags('S'), seq(900_000)]);
-    c.send('far', { flags: SYN | ACK, seq: 700, ack: 900_001 });
-    c.fromNear({ seq: 900_001, ack: 701 });
-    expect(c.rig.flow.phase).toBe('flowing');
-  });
-
-  it('while the connection is alive somebody else’s SYN is not believed', () => {
-    const c = new Conversation(new Rig()).open();
-    c.lose();
-    c.fromNear({ flags: SYN, seq: 900_000 });
-    c.rig.take();
-    c.restore();
-    c.tick(200);
-    expect(c.seen().filter((seen) => (seen.flags & SYN) !== 0)).toEqual([]);
-  });
-
-  it('a FIN in custody, and the socket is forgotten meanwhile: no RST follows the FIN', () => {
-    const c = new Conversation(new Rig()).open();
-    c.lose();
-    c.fromNear({ flags: FIN | ACK });
-    c.tick(60_000);
-    // FIN-WAIT-2 has timed out; the refresh is answered by a kernel that knows nothing.
-    c.rig.take();
-    c.fromNear({ flags: 0x04, seq: 2 });
-    c.restore();
-    c.tick(20);
-    c.acknowledge('far', 2);
-    const sent = c.seen().filter((seen) => seen.to === 'far');
-    expect(sent.some((seen) => (seen.flags & FIN) !== 0)).toBe(true);
-    expect(sent.some((seen) => (seen.flags & 0x04) !== 0)).toBe(false);
   });
 });
 

@@ -72,10 +72,10 @@ describe.each(VARIANTS.slice(0, 4))('$name', (variant) => {
 describe('is not believed', () => {
   const lies: readonly (readonly [string, (c: Conversation) => Uint8Array])[] = [
     ['about bytes that are not in flight', (c) => tooBig(c, 600, 500_000)],
-    ['about another far peer', (c) => tooBig(c, 600, 1, (bytes) => void (bytes[28 + 19]! ^= 1))],
-    ['about another far port', (c) => tooBig(c, 600, 1, (bytes) => void (bytes[28 + 23]! ^= 1))],
+    ['about another far peer', (c) => tooBig(c, 600, 1, (bytes) => bytes.set([bytes[28 + 19]! ^ 1], 28 + 19))],
+    ['about another far port', (c) => tooBig(c, 600, 1, (bytes) => bytes.set([bytes[28 + 23]! ^ 1], 28 + 23))],
     ['with an MTU below that of any link', (c) => tooBig(c, 40, 1)],
-    ['of another code', (c) => tooBig(c, 600, 1, (bytes) => void (bytes[21] = 1))],
+    ['of another code', (c) => tooBig(c, 600, 1, (bytes) => bytes.set([1], 21))],
     ['cut off', (c) => tooBig(c, 600, 1).subarray(0, 50)],
     ['that claims more room than there was', (c) => tooBig(c, 9_000, 1)],
   ];

@@ -162,6 +162,7 @@ describe('schedule', () => {
   it('hundreds of flows towards one host share an allowance', () => {
     const rig = new Rig({ maxFlows: 1_024 });
     const flows = Array.from({ length: 400 }, (_, i) => new Conversation(rig, PLAIN, 10_000 + i).open());
+    for (const c of flows) c.fromFar({ payload: stream(1, 10) });
     flows[0]!.lose();
     rig.advance(1e6);
     rig.take();
@@ -260,6 +261,7 @@ describe('a link whose next hop is not known yet', () => {
   it('gets no more packets than the kernel can keep, whatever the number of flows', () => {
     const rig = new Rig();
     const many = Array.from({ length: 60 }, (_, i) => new Conversation(rig, PLAIN, 40_000 + i).open());
+    for (const c of many) c.fromFar({ payload: stream(1, 10) });
     many[0]!.lose();
     many[0]!.tick(10_000);
     rig.take();
