@@ -11,6 +11,7 @@ import { act, dhcpEvent, events, flows, reload, status } from './cli/ask.ts';
 import { captureStart, captureStatus, captureStop } from './cli/capture.ts';
 import { demo, outageOption } from './cli/demo.ts';
 import { doctor } from './cli/doctor.ts';
+import { extcap } from './cli/extcap.ts';
 import {
   captureIdArgument,
   countOption,
@@ -151,6 +152,24 @@ controlOption(capture.command('stop').description('end a capture'))
 controlOption(capture.command('status').description('captures that are running'))
   .option(...JSON_OPTION)
   .action(captureStatus);
+
+controlOption(
+  program.command('extcap').description("list the gateway's links in Wireshark; what its extcap folder calls"),
+)
+  .allowUnknownOption()
+  .option('--extcap-interfaces', 'list the interfaces')
+  .option('--extcap-version [version]', "Wireshark's version")
+  .option('--extcap-interface <name>', 'which interface is meant')
+  .option('--extcap-dlts', 'list its link types')
+  .option('--extcap-config', 'list its options')
+  .option('--extcap-capture-filter <expression>', 'which packets, as for capture')
+  .option('--capture', 'capture')
+  .option('--fifo <path>', 'where to')
+  .option('--snaplen <bytes>', 'most bytes kept of a packet', snaplenOption)
+  .option('--ssh <machine>', 'capture there, by ssh')
+  .option('--ssh-port <port>', 'its port of ssh', countOption)
+  .option('--remote-command <command>', 'how tcpfreeze is called there')
+  .action(extcap);
 
 program
   .command('replay')

@@ -45,7 +45,7 @@ describe('ring', () => {
         });
         take(twin.length + 1);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
