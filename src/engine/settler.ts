@@ -129,8 +129,10 @@ export class Settler {
         return;
       }
       const near = this.#parts.admission.nearOf(flow, mask);
+      const isShut = this.#parts.drainer.isShut(flow);
       flow.frozen = this.#parts.drainer.take(flow, near);
       this.#freeze(flow, near, now);
+      if (isShut && flow.frozen !== null) (flow.frozen as Frozen).isShut = true;
     } else if (flow.phase !== FROZEN) flow.near = this.#parts.admission.nearOf(flow, mask);
   }
 

@@ -55,7 +55,7 @@ export class TablePath {
       if (proof !== FITS) return this.#foreign(flow, direction, proof === ANOTHER, now);
       // The far peer is there; whether its own data waits in a back-off is not known.
       if (side === phases.SIDE_FAR && flow.phase === HANDBACK && flow.terms.wakeup) {
-        this.#parts.waker.start(flow, now);
+        this.#parts.waker.start(flow, now, false);
         this.#parts.context.reschedule(flow);
       }
     }

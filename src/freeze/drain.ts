@@ -110,6 +110,12 @@ export class Drainer {
     this.#showAt = NEVER;
   }
 
+  /** Whether a lead has shut both ends of the flow. */
+  isShut(flow: Flow): boolean {
+    const drain = this.#drains.get(flow);
+    return drain !== undefined && this.#isDraining(flow, drain);
+  }
+
   /**
    * The flow is being frozen.
    * @param near endpoint to be held

@@ -236,7 +236,9 @@ export class Freezer {
     // A far peer that has to prove itself first is woken when it has (engine/proof.ts).
     const isUnproven = (frozen.unproven & (far + 1)) !== 0;
     const mayWake = !frozen.mute && !frozen.ended && !(isUnproven && !custody.isEmpty);
-    if (mayWake && flow.terms.wakeup) this.#waker.start(flow, now);
+    // What the far peer was seen to send arrived before the loss; nothing of it can have been lost since.
+    const isShut = frozen.isShut && peer.sndNxt === endpoint.rcvNxt;
+    if (mayWake && flow.terms.wakeup) this.#waker.start(flow, now, isShut);
     if (custody.isEmpty || frozen.mute) {
       if (frozen.nearReset) {
         if (!frozen.mute) synthesizer.reset(flow, near, peer.rcvNxt, endpoint.rcvNxt);

@@ -24,6 +24,8 @@ export class Frozen implements Attachment {
   mute = false;
   /** A lead came before the freeze, and part of what has arrived is shown late (freeze/drain.ts). */
   drained = false;
+  /** Both ends were told a window of zero before the loss. */
+  isShut = false;
   /** An ACK that advanced was sent since the loss, so that every stack has accepted the closed window. */
   advanced = false;
   /** Newest copy of the near endpoint's head segment, virtio-net header included (denied flows). */

@@ -53,14 +53,17 @@ export class Wakeup {
   synced = false;
   /** The far peer has received a whole round; what follows looks after the near endpoint's data only. */
   received = false;
+  /** The far peer had nothing in flight and was told a window of zero: it waits for a window update, not in a back-off. */
+  readonly isShut: boolean;
   /** When the present round began. */
   roundAt: Micros;
   nextAt: Micros;
   /** The far peer is asked before it is woken. */
   readonly asks: boolean;
 
-  constructor(now: Micros, asks: boolean) {
+  constructor(now: Micros, asks: boolean, isShut: boolean) {
     this.asks = asks;
+    this.isShut = isShut;
     this.startedAt = now;
     this.roundAt = now;
     this.nextAt = now;
@@ -80,13 +83,16 @@ export class Waker {
     this.#context = context;
   }
 
-  /** The loss is over: begin to wake the far peer of `flow`. */
-  start(flow: Flow, now: Micros): void {
+  /**
+   * The loss is over: begin to wake the far peer of `flow`.
+   * @param isShut it waits in persist state since before the loss (theory of operation 5, planned): window updates alone
+   */
+  start(flow: Flow, now: Micros, isShut: boolean): void {
     const near = flow.halves[flow.near];
     const far = flow.halves[flow.near === 0 ? 1 : 0];
     if (!near.rcvKnown || !far.sndKnown || !far.rcvKnown) return;
     const isQuiet = near.rcvNxt === far.sndNxt && far.lastDataAt < flow.frozenSince - QUIET;
-    flow.wakeup = new Wakeup(now, isQuiet);
+    flow.wakeup = new Wakeup(now, isQuiet, isShut);
   }
 
   /**
@@ -157,7 +163,7 @@ export class Waker {
       wakeup.synced = true;
       wakeup.roundAt = now;
       wakeup.nextAt = now + (wakeup.asks && wakeup.round === 0 ? Math.max(ANSWER_MIN, near.srtt * 1.5) : SPACING);
-      if (wakeup.received) this.#endRound(flow, wakeup, now);
+      if (wakeup.received || wakeup.isShut) this.#endRound(flow, wakeup, now);
       return;
     }
     const bucket =
