@@ -35,6 +35,7 @@ export const EVENTS = {
   'handback-complete': kind(303, 'info', 'everything in custody was delivered', 'flows', 'bytes', 'duration'),
   'flows-aborted': kind(304, 'info', 'connections were ended by command', 'flows', 'bytes'),
   'flow-table-full': kind(305, 'warn', 'new connections are forwarded untracked; told every 10 s at most', 'flows'),
+  'flows-rerouted': kind(306, 'info', 'routes have changed, and connections go over another link now', 'flows'),
   'flow-reset': kind(310, 'debug', 'a far peer has reset a connection that was held', 'bytes'),
   'flow-aborted': kind(311, 'debug', 'a connection was ended by command', 'bytes', 'duration'),
   'flow-frozen': kind(312, 'debug', 'a connection is held; `reason` is the cause of the loss', 'bytes'),

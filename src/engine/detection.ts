@@ -29,6 +29,7 @@ import { IcmpWatch } from './icmp-watch.ts';
 import { Inquiries } from './inquiry.ts';
 import { LanWatch } from './lan-watch.ts';
 import { PortWatch } from './port-watch.ts';
+import { Rerouting } from './rerouting.ts';
 import type { Settler } from './settler.ts';
 import { Suspicions } from './suspicion.ts';
 import type { Verdicts } from './verdicts.ts';
@@ -51,6 +52,7 @@ export class Detection {
   readonly #icmp: IcmpWatch;
   readonly #echo: EchoWatch;
   readonly #lan: LanWatch;
+  readonly #rerouting: Rerouting;
 
   /** @param ports in the order of the monitor's links */
   constructor(
@@ -80,6 +82,7 @@ export class Detection {
     this.watch = new Watch(table, verdicts, this.#inquiries, suspicions, this.#watches);
     this.#icmp = new IcmpWatch(table, verdicts, this.watch, this.#inquiries, asker, this.#hops);
     this.#lan = new LanWatch(table, verdicts, this.watch, this.#inquiries, asker, this.#hops);
+    this.#rerouting = new Rerouting(table, monitor, events, settler, ports);
     const isDiscovering = settings.map(({ echo }) => echo?.targets === 'auto');
     this.#echo = new EchoWatch(monitor, this.#hops, probes, isDiscovering);
     for (const [port, { echo }] of settings.entries()) {
@@ -129,6 +132,7 @@ export class Detection {
         this.#monitor.onEvent(event, now);
         this.#hops.onRoute(link.port, event);
         this.#echo.onRoutes(link.port, now);
+        this.#rerouting.onRoute(now);
         return;
       default:
         this.#onKernel(link, event, now);
@@ -199,6 +203,7 @@ export class Detection {
       this.#lan.deadline,
       this.#verdicts.deadline,
       this.#monitor.epochs.deadline,
+      this.#rerouting.deadline,
     );
   }
 
@@ -209,6 +214,7 @@ export class Detection {
     this.#lan.run(now);
     this.#inquiries.run(now);
     this.#verdicts.run(now);
+    this.#rerouting.run(now);
     const { epochs } = this.#monitor;
     if (epochs.deadline > now) return;
     for (const epoch of epochs.expire(now)) {

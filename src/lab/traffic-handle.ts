@@ -16,6 +16,8 @@ export interface FlowOptions {
   /** Who connects; the other one listens (for a guest the server). Default `host`. */
   readonly opener?: Endpoint;
   readonly family?: Family;
+  /** The responder's address where it has several; default: that on its link. */
+  readonly to?: string;
   readonly seed?: number;
   /** Bytes to transfer; absent: until `stop`. */
   readonly bytes?: number;
@@ -112,7 +114,7 @@ export class Traffic {
     const flow = `f${this.#next++}`;
     const opener = options.opener ?? 'host';
     const responder = opener === 'server' ? 'host' : 'server';
-    const address = ADDRESS[responder][options.family ?? 4];
+    const address = options.to ?? ADDRESS[responder][options.family ?? 4];
     const { mode, bytes, keepAliveMillis } = options;
     const seed = options.seed ?? this.#next;
     const answer = await this.#agents[opener]!.request('open', {

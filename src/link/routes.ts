@@ -41,9 +41,12 @@ export function matchesPrefix(a: Int32Array, at: number, b: Int32Array, bits: nu
 export class RouteMap {
   /** Longest prefix first, then lowest metric, fresh before stale. */
   #entries: Entry[] = [];
+  /** Counts the changes, so that whoever has looked something up knows whether to look again. */
+  version = 0;
 
   /** A route towards `port` exists. */
   add(family: 4 | 6, destination: Uint8Array, prefixLength: number, port: number, metric: number): void {
+    this.version++;
     const words = wordsOf(destination);
     const same = (entry: Entry): boolean =>
       entry.family === family &&
@@ -65,6 +68,7 @@ export class RouteMap {
 
   /** The kernel withdrew a route; it is remembered as stale unless another interface serves the prefix. */
   remove(family: 4 | 6, destination: Uint8Array, prefixLength: number, port: number): void {
+    this.version++;
     const words = wordsOf(destination);
     const same = this.#entries.filter(
       (entry) =>

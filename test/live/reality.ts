@@ -34,6 +34,8 @@ export interface Reality extends Partial<LabOptions> {
   /** Makes the router what the story is about, before the gateway starts. */
   readonly arrange?: (lab: Lab) => Promise<void>;
   readonly gateway?: GatewayOptions;
+  /** Where the transfers go to; default: the server's address on its link. */
+  readonly server?: Readonly<Record<4 | 6, string>>;
   /** Default: upload and download in both families. */
   readonly flows?: readonly FlowOptions[];
   /** Default: the emulated link loses its carrier, and gets it back. */
@@ -90,7 +92,12 @@ export async function tellReality(reality: Reality): Promise<readonly string[]> 
     const untouched = await routerState(lab.gateway);
     const gateway = await LabGateway.start(lab, reality.gateway);
     const traffic = await Traffic.start(lab);
-    const flows = await Promise.all(wanted.map((options) => traffic.open(options)));
+    const { server } = reality;
+    const flows = await Promise.all(
+      wanted.map((options) =>
+        traffic.open(server === undefined ? options : { ...options, to: server[options.family ?? 4] }),
+      ),
+    );
     const place: Place = { lab, gateway, flows, traffic };
     await until(async () => (await least(flows)) >= SOME_BYTES, { what: 'the transfers run', timeoutMillis: 20_000 });
 
