@@ -2,13 +2,12 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../run-command.ts';
-import { until } from '../wait.ts';
 import { type Application, bad, ok } from './application.ts';
 import { bytesBelow, listing, writeTree } from './files.ts';
 import { Program } from './program.ts';
 
 const FILES = 40;
-const BYTES = 16e6;
+const BYTES = 24e6;
 const UNDER_WAY = 1e6;
 const PERSON = ['-c', 'user.name=lab', '-c', 'user.email=lab@invalid'];
 
@@ -24,17 +23,16 @@ export const GIT: Application = {
     await runCommand('git', ['-C', repository, 'add', '.']);
     await runCommand('git', ['-C', repository, ...PERSON, 'commit', '-q', '-m', 'files']);
     const url = `ssh://${ssh.destination}:${ssh.port}${repository}`;
-    const client = new Program(lab.host, 'git', ['clone', '-q', url, clone], { GIT_SSH_COMMAND: ssh.command });
+    let client: Program | undefined;
     return {
-      ready: () =>
-        until(() => bytesBelow(clone) > UNDER_WAY || client.exitCode !== undefined, {
-          what: `clone under way (${client.quote()})`,
-          timeoutMillis: 60_000,
-        }).then(() => {}),
+      ready: async () => {
+        client = new Program(lab.host, 'git', ['clone', '-q', url, clone], { GIT_SSH_COMMAND: ssh.command });
+        await client.whileRunning('a clone under way', () => bytesBelow(clone) > UNDER_WAY);
+      },
       duringOutage: () => {},
       finish: async () => {
-        const code = await client.ended(120_000);
-        if (code !== 0) return bad(`ended with ${code}: ${client.quote()}`);
+        const code = await client!.ended(120_000);
+        if (code !== 0) return bad(`ended with ${code}: ${client!.quote()}`);
         if (listing(clone) !== listing(repository)) return bad('the working tree is another');
         await runCommand('git', ['-C', clone, 'fsck', '--full']);
         const [head, cloned] = await Promise.all(

@@ -7,6 +7,7 @@ import { until } from '../wait.ts';
 
 /** Characters of output that are quoted in an error. */
 const QUOTED = 400;
+const RUNNING_MILLIS = 60_000;
 
 export class Program {
   readonly #name: string;
@@ -67,6 +68,15 @@ export class Program {
     });
     if (!isThere())
       throw new TcpfreezeError('PROGRAM_FAILED', `${this.#name} ended (${this.#exitCode}): ${this.quote()}`, '');
+  }
+
+  /** Waits until `isThere`, or the program has ended, which its exit code then tells. @throws TcpfreezeError LAB_TIMEOUT */
+  async whileRunning(what: string, isThere: () => boolean): Promise<void> {
+    await until(() => isThere() || this.#exitCode !== undefined, {
+      what: `${this.#name}: ${what} (${this.quote()})`,
+      timeoutMillis: RUNNING_MILLIS,
+      everyMillis: 5,
+    });
   }
 
   /** Waits for its end. @returns exit code, null after a signal, undefined when it still runs after that time */

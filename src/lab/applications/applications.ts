@@ -1,0 +1,19 @@
+/** All applications of the story. The order counts: what is started last is nearest to the cut. */
+import type { Application } from './application.ts';
+import { GIT } from './git.ts';
+import { mqtt } from './mqtt.ts';
+import { curl } from './nginx.ts';
+import { PSQL } from './psql.ts';
+import { RSYNC } from './rsync.ts';
+import { SSH } from './ssh.ts';
+
+export const APPLICATIONS: readonly Application[] = [
+  SSH,
+  PSQL,
+  mqtt(),
+  mqtt(900),
+  RSYNC,
+  GIT,
+  curl({ name: 'curl from nginx, send_timeout 15m', bytes: 12e6, sendTimeout: '15m' }),
+  curl({ name: 'curl from nginx, rest in the server kernel', bytes: 1.5e6, untilWritten: true }),
+];
