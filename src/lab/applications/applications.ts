@@ -14,6 +14,11 @@ export const APPLICATIONS: readonly Application[] = [
   mqtt(900),
   RSYNC,
   GIT,
-  curl({ name: 'curl from nginx, send_timeout 15m', bytes: 12e6, sendTimeout: '15m' }),
-  curl({ name: 'curl from nginx, rest in the server kernel', bytes: 1.5e6, untilWritten: true }),
+  curl({
+    name: 'curl from nginx beyond the link, send_timeout 15m',
+    bytes: 12e6,
+    server: 'beyond',
+    sendTimeout: '15m',
+  }),
+  curl({ name: 'curl from nginx on the LAN, default settings', bytes: 1.5e6, server: 'lan', untilWritten: true }),
 ];

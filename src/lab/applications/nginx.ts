@@ -1,7 +1,8 @@
 /**
- * A curl download from nginx. A server that still has data to write when the link is lost waits for `send_timeout` (60 s by default) and then
- * closes: a timer of an application that nobody can reach meanwhile. A download whose rest it has handed to its
- * kernel before lives through any outage, and so does every one where that timer is set beyond the outage.
+ * A curl download from nginx. A server that still has data to write when the link is lost waits for `send_timeout` (60 s by default), and
+ * closes an idle connection after `keepalive_timeout` (75 s). These are timers of an application: where the server is beyond the lost link,
+ * nobody can reach it, and its kernel gives up on a closed connection after tcp_orphan_retries. Where the server is the held side, what it had
+ * written outlives them: a closed connection whose probes are answered lives on.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -17,6 +18,8 @@ import { Program } from './program.ts';
 export interface Download {
   readonly name: string;
   readonly bytes: number;
+  /** Where the server runs: beyond the link that is lost, or on the LAN, with the client beyond. */
+  readonly server: 'beyond' | 'lan';
   /** nginx's directive; absent: its default. */
   readonly sendTimeout?: string;
   /** The outage is to find it when the server has written everything and the client does not have it yet. */
@@ -47,15 +50,17 @@ async function fetch({ lab, directory }: Site, download: Download): Promise<Sess
   const configuration = join(directory, 'nginx.conf');
   const log = join(directory, 'access.log');
   writeFileSync(configuration, text(directory, offered, log, port, download.sendTimeout));
-  const server = new Program(lab.server, nginx, ['-p', directory, '-c', configuration, '-e', 'stderr']);
+  const [near, far] = [lab.host, lab.server];
+  const [at, address, from] = download.server === 'lan' ? [near, ADDRESS.host[4], far] : [far, ADDRESS.server[4], near];
+  const server = new Program(at, nginx, ['-p', directory, '-c', configuration, '-e', 'stderr']);
   const copy = join(directory, 'copy');
-  const isListening = async (): Promise<boolean> => (await lab.server.exec('ss', ['-tlnH'])).includes(`:${port}`);
+  const isListening = async (): Promise<boolean> => (await at.exec('ss', ['-tlnH'])).includes(`:${port}`);
   await until(isListening, { what: `nginx (${server.quote()})`, timeoutMillis: 10_000 });
   let client: Program | undefined;
   return {
     ready: async () => {
-      const url = `http://${ADDRESS.server[4]}:${port}/file`;
-      client = new Program(lab.host, 'curl', ['-sS', '-o', copy, url]);
+      const url = `http://${address}:${port}/file`;
+      client = new Program(from, 'curl', ['-sS', '-o', copy, url]);
       const isThere = download.untilWritten
         ? () => existsSync(log) && statSync(log).size > 0
         : () => existsSync(copy) && statSync(copy).size > UNDER_WAY;
