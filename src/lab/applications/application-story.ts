@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TcpfreezeError } from '../../base/errors.ts';
 import type { StatusJson } from '../../control/api.ts';
 import { LabGateway } from '../gateway.ts';
 import { type LinkSettings, monotonicMicros } from '../link-handle.ts';
@@ -18,6 +19,7 @@ import { SshServer } from './ssh-server.ts';
 const LINK: LinkSettings = { rateBps: 20e6, delayMillis: 20, queuePackets: 200 };
 /** Into the outage, when the users type and write; every sender has noticed by then. */
 const TYPE_AFTER_MILLIS = 5_000;
+const ATTEMPTS = 5;
 
 export interface ApplicationStoryOptions {
   readonly applications: readonly Application[];
@@ -59,6 +61,16 @@ export async function runApplicationStory(options: ApplicationStoryOptions): Pro
   }
 }
 
+/** One after another, the most fleeting state last; and again for what was over meanwhile. */
+async function untilUnderWay(sessions: readonly Session[], applications: readonly Application[]): Promise<void> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    for (const session of sessions) if (attempt === 1 || !session.isUnderWay()) await session.ready();
+    if (sessions.every((session) => session.isUnderWay())) return;
+  }
+  const over = applications.filter((_, index) => !sessions[index]!.isUnderWay()).map(({ name }) => name);
+  throw new TcpfreezeError('LAB_TIMEOUT', `over before the link could be cut: ${over.join(', ')}`, '');
+}
+
 async function play(
   { applications, outageSeconds }: ApplicationStoryOptions,
   lab: Lab,
@@ -74,9 +86,7 @@ async function play(
     mkdirSync(own);
     sessions.push(await application.start({ lab, directory: own, ssh }));
   }
-  // One after another, the most fleeting state last.
-  for (const session of sessions) await session.ready();
-
+  await untilUnderWay(sessions, applications);
   const cutAt = await lab.link.cut('carrier');
   await sleep(TYPE_AFTER_MILLIS);
   await Promise.all(sessions.map((session) => session.duringOutage()));

@@ -23,8 +23,10 @@ export interface Application {
 
 /** An application in use. */
 export interface Session {
-  /** Resolves when it is where the outage is to find it: a transfer under way, a transaction open. */
+  /** Called again where it is not under way any more. Resolves when it is where the outage is to find it: a transfer under way, a transaction open. */
   ready(): Promise<void>;
+  /** Whether it is still there: a transfer may be over by the time that the others are ready. */
+  isUnderWay(): boolean;
   /** What its user does while the link is lost; must not wait for an answer. */
   duringOutage(): Promise<void> | void;
   /** Finishes the work after the outage. @returns what became of it; `problem` is undefined when all is as it must be */

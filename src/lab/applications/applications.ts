@@ -12,7 +12,6 @@ export const APPLICATIONS: readonly Application[] = [
   PSQL,
   mqtt(),
   mqtt(900),
-  RSYNC,
   GIT,
   curl({
     name: 'curl from nginx beyond the link, send_timeout 15m',
@@ -20,5 +19,6 @@ export const APPLICATIONS: readonly Application[] = [
     server: 'beyond',
     sendTimeout: '15m',
   }),
+  RSYNC,
   curl({ name: 'curl from nginx on the LAN, default settings', bytes: 1.5e6, server: 'lan', untilWritten: true }),
 ];

@@ -29,6 +29,7 @@ export const GIT: Application = {
         client = new Program(lab.host, 'git', ['clone', '-q', url, clone], { GIT_SSH_COMMAND: ssh.command });
         await client.whileRunning('a clone under way', () => bytesBelow(clone) > UNDER_WAY);
       },
+      isUnderWay: () => client?.exitCode === undefined,
       duringOutage: () => {},
       finish: async () => {
         const code = await client!.ended(120_000);

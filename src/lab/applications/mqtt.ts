@@ -54,6 +54,7 @@ async function subscribe({ lab, directory }: Site, keepaliveSeconds: number | un
   return {
     ready: () =>
       until(() => arrived() === wanted(), { what: 'first messages', timeoutMillis: START_MILLIS }).then(() => {}),
+    isUnderWay: () => client.exitCode === undefined,
     duringOutage: publish,
     finish: async () => {
       await publish();

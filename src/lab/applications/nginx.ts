@@ -5,7 +5,7 @@
  * written outlives them: a closed connection whose probes are answered lives on.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TcpfreezeError } from '../../base/errors.ts';
 import { pathOf } from '../stacks/stack.ts';
@@ -59,6 +59,8 @@ async function fetch({ lab, directory }: Site, download: Download): Promise<Sess
   let client: Program | undefined;
   return {
     ready: async () => {
+      rmSync(copy, { force: true });
+      if (existsSync(log)) truncateSync(log);
       const url = `http://${address}:${port}/file`;
       client = new Program(from, 'curl', ['-sS', '-o', copy, url]);
       const isThere = download.untilWritten
@@ -66,6 +68,7 @@ async function fetch({ lab, directory }: Site, download: Download): Promise<Sess
         : () => existsSync(copy) && statSync(copy).size > UNDER_WAY;
       await client.whileRunning('a download under way', isThere);
     },
+    isUnderWay: () => client?.exitCode === undefined,
     duringOutage: () => {},
     finish: async () => {
       const code = await client!.ended(120_000);

@@ -39,6 +39,7 @@ export const PSQL: Application = {
     await client.says('begun', ANSWER_MILLIS);
     return {
       ready: async () => {},
+      isUnderWay: () => client.exitCode === undefined,
       duringOutage: () => insert(ROWS.during),
       finish: async () => {
         insert(ROWS.after);

@@ -23,6 +23,7 @@ export const RSYNC: Application = {
         client = new Program(lab.host, 'rsync', args);
         await client.whileRunning('a transfer under way', () => bytesBelow(copy) > UNDER_WAY);
       },
+      isUnderWay: () => client?.exitCode === undefined,
       duringOutage: () => {},
       finish: async () => {
         const code = await client!.ended(120_000);

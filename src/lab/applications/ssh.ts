@@ -21,6 +21,7 @@ export const SSH: Application = {
     client.type(`cat > ${file}\nbefore\n`);
     return {
       ready: async () => {},
+      isUnderWay: () => client.exitCode === undefined,
       duringOutage: () => client.type(DURING.map((line) => `${line}\n`).join('')),
       finish: async () => {
         client.type('after\n\u0004');
