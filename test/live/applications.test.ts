@@ -10,6 +10,8 @@ import { missingProgram } from '../../src/lab/stacks/stack.ts';
 import { print, storiesPossible } from '../e2e/story-goals.ts';
 
 const outageSeconds = Number(process.env.TCPFREEZE_APPLICATIONS_OUTAGE ?? 30);
+/** mosquitto's keepalive, nginx's send_timeout. */
+const SHORTEST_TIMER_SECONDS = 60;
 const isPlain = process.env.TCPFREEZE_APPLICATIONS_PLAIN === '1';
 
 const applications = APPLICATIONS.filter(({ name, programs }) => {
@@ -30,7 +32,8 @@ describe.skipIf(!storiesPossible || sshMissing !== undefined)('applications', ()
     if (isPlain) return;
     const failed = result.applications.filter(({ problem }) => problem !== undefined);
     expect(failed.map(({ application, problem }) => `${application.name}: ${problem}`)).toEqual([]);
-    expect(result.resets).toEqual({ host: 0, gateway: 0, server: 0 });
+    // Beyond it the MQTT client with the default keepalive gives up its connection, which earns resets.
+    if (outageSeconds < SHORTEST_TIMER_SECONDS) expect(result.resets).toEqual({ host: 0, gateway: 0, server: 0 });
     expect(result.status!.flows).toMatchObject({ frozen: 0, handback: 0 });
     expect(result.status!.custodyBytes).toBe(0);
   });
