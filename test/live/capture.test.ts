@@ -277,7 +277,13 @@ describe.skipIf(!able)('a capture of the gateway', () => {
 
     test('and by ssh, with options', async () => {
       const options = ['-o', 'extcap.tcpfreeze_ssh.ssh:admin@router', '-o', 'extcap.tcpfreeze_ssh.snaplen:80'];
-      const lines = await captured('-i', 'tcpfreeze-ssh', ...options, '-f', 'link lan0 and src host 10.81.1.2 and (port 5800 or touched)');
+      const lines = await captured(
+        '-i',
+        'tcpfreeze-ssh',
+        ...options,
+        '-f',
+        'link lan0 and src host 10.81.1.2 and (port 5800 or touched)',
+      );
       expect(lines).toHaveLength(20);
       expect(Math.max(...lines.map((line) => Number(line.split('\t')[3])))).toBe(80);
     });

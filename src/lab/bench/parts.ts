@@ -1,5 +1,6 @@
 /** The parts of the benchmark: one line each here, and a file of its own that measures. */
 import { idleText, latencyText, outagesJson, outagesText, replayText, throughputText } from './bench-report.ts';
+import { captureCostText, measureCaptureCost } from './capture-cost.ts';
 import { floodText, measureFlood } from './flood.ts';
 import { measureIdle } from './idle.ts';
 import { measureLatency } from './latency.ts';
@@ -42,6 +43,10 @@ export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<Pa
   replay: async (options) => {
     const json = await measureReplay(options);
     return { json, lines: replayText(json) };
+  },
+  capture: async (options) => {
+    const json = await measureCaptureCost(options);
+    return { json, lines: captureCostText(json) };
   },
   flood: async (options) => {
     const json = await measureFlood(options);

@@ -91,7 +91,7 @@ export async function measureThroughput(options: ThroughputOptions): Promise<Thr
   }
 }
 
-async function serve(bed: Bed): Promise<void> {
+export async function serve(bed: Bed): Promise<void> {
   const server = bed.server.spawn('iperf3', ['--server'], { stdio: 'ignore' });
   let ended = false;
   server.once('exit', () => {
@@ -116,7 +116,7 @@ interface IperfReport {
   readonly end?: { readonly sum_received?: { readonly bits_per_second: number; readonly bytes: number } };
 }
 
-async function measure(
+export async function measure(
   bed: Bed,
   path: Path,
   flows: number,
