@@ -373,7 +373,10 @@ export class Daemon implements ControlTarget {
   }
 
   async act(action: Action, body: unknown): Promise<DoneJson> {
-    const { flows, message } = accepted(await this.#current().datapath.command(toCommand(action, body)), 'done');
+    const command = toCommand(action, body);
+    const reply = await this.#current().datapath.command(command);
+    if (reply.kind === 'refused') this.#say('command-refused', `${action} was refused: ${reply.message}`);
+    const { flows, message } = accepted(reply, 'done');
     return { flows, message };
   }
 }

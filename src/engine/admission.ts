@@ -111,7 +111,7 @@ export class Admission {
     if (!this.#charge(flow, now)) {
       this.#counters[COUNTER.flowsRefused]! += 1;
       this.#counters[COUNTER.hostFlowsRefused]! += 1;
-      this.#chronicle.refused(now);
+      this.#chronicle.refusedHost(now);
       this.#table.remove(flow);
       return null;
     }

@@ -15,6 +15,30 @@ const FLOW_EVENTS_PER_SECOND = 200;
 const FIRST_BYTE_WITHIN: Micros = seconds(10);
 /** A limit that was reached is told at most this often. */
 const LIMIT_INTERVAL: Micros = seconds(10);
+/** Losses of connections that come together are told together. */
+const GATHER: Micros = seconds(1);
+
+/** What is worth a line in the log, but one for all connections that it happens to. */
+const GATHERED: Readonly<Partial<Record<EventName, readonly [name: EventName, what: string]>>> = {
+  'flow-given-up': ['flows-given-up', 'frozen connections were given up'],
+  'flow-timed-out': ['flows-timed-out', 'near endpoints gave up while they were frozen'],
+  'flow-reset': ['flows-undeliverable', 'far peers have reset connections that were held'],
+};
+
+/** Happenings of one kind since `since`. */
+interface Gathered {
+  readonly name: EventName;
+  readonly what: string;
+  readonly since: Micros;
+  flows: number;
+  bytes: number;
+}
+
+/** How often a limit was reached since it was told. */
+interface Reached {
+  count: number;
+  toldAt: Micros;
+}
 
 export class Chronicle {
   readonly #counters: Float64Array;
@@ -22,8 +46,11 @@ export class Chronicle {
   #allowance = FLOW_EVENTS_PER_SECOND;
   #allowanceAt: Micros = 0;
   #leftOut = 0;
-  #refused = 0;
-  #refusedAt: Micros = -NEVER;
+  readonly #table: Reached = { count: 0, toldAt: -NEVER };
+  readonly #hosts: Reached = { count: 0, toldAt: -NEVER };
+  readonly #gathered = new Map<EventName, Gathered>();
+  /** When `run` has something to tell. */
+  deadline: Micros = NEVER;
 
   constructor(counters: Float64Array, events: EventQueue) {
     this.#counters = counters;
@@ -76,17 +103,52 @@ export class Chronicle {
 
   /** Anything else about one flow. */
   report(name: EventName, flow: Flow, message: string, figures: Readonly<Record<string, number>>, now: Micros): void {
+    const gathered = GATHERED[name];
+    if (gathered !== undefined) this.#gather(gathered[0], gathered[1], figures.bytes ?? 0, now);
     if (this.#mayTell(now)) this.#tell(name, flow, message, figures, now);
+  }
+
+  #gather(name: EventName, what: string, bytes: number, now: Micros): void {
+    let entry = this.#gathered.get(name);
+    if (entry === undefined) {
+      entry = { name, what, since: now, flows: 0, bytes: 0 };
+      this.#gathered.set(name, entry);
+      this.deadline = Math.min(this.deadline, now + GATHER);
+    }
+    entry.flows += 1;
+    entry.bytes += bytes;
+  }
+
+  /** Tells what was gathered long enough. */
+  run(now: Micros): void {
+    if (this.deadline > now) return;
+    this.deadline = NEVER;
+    for (const [key, { name, what, since, flows, bytes }] of this.#gathered) {
+      if (now - since < GATHER) {
+        this.deadline = Math.min(this.deadline, since + GATHER);
+        continue;
+      }
+      this.#gathered.delete(key);
+      const message = `${flows} ${what}, ${bytes} bytes undelivered`;
+      this.#events.push({ at: now, name, message, figures: { flows, bytes } });
+    }
+    this.ownUp(now);
   }
 
   /** There was no room for a new flow. */
   refused(now: Micros): void {
-    this.#refused += 1;
-    if (now - this.#refusedAt < LIMIT_INTERVAL) return;
-    const message = `the flow table is full: ${this.#refused} new connections are forwarded untracked (limits.maxFlows)`;
-    this.#events.push({ at: now, name: 'flow-table-full', message, figures: { flows: this.#refused } });
-    this.#refused = 0;
-    this.#refusedAt = now;
+    const flows = reached(this.#table, now);
+    if (flows === 0) return;
+    const message = `the flow table is full: ${flows} new connections are forwarded untracked (limits.maxFlows)`;
+    this.#events.push({ at: now, name: 'flow-table-full', message, figures: { flows } });
+  }
+
+  /** A host has as many flows as it may have. */
+  refusedHost(now: Micros): void {
+    const flows = reached(this.#hosts, now);
+    if (flows === 0) return;
+    const message = `a host's share is used up: ${flows} new connections are forwarded untracked (limits.flowsPerHost)`;
+    this.#events.push({ at: now, name: 'host-share-full', message, figures: { flows } });
   }
 
   /** Says how many events were left out, if any were. */
@@ -126,4 +188,14 @@ export class Chronicle {
       ...(figures === undefined ? {} : { figures }),
     });
   }
+}
+
+/** Counts, and returns what is to be told now, or 0. */
+function reached(limit: Reached, now: Micros): number {
+  limit.count += 1;
+  if (now - limit.toldAt < LIMIT_INTERVAL) return 0;
+  const { count } = limit;
+  limit.count = 0;
+  limit.toldAt = now;
+  return count;
 }

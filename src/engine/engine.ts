@@ -188,6 +188,7 @@ export class Engine {
       this.#parts.freezer.onTimer(flow, now);
     if (this.#parts.handback.deadline <= now) this.#parts.handback.run(now);
     this.#parts.admission.onTimeout(now);
+    this.#parts.chronicle.run(now);
   }
 
   /** Length of the next packet to write from the outbox at `transmitOffset`, or 0. Valid until the next engine call. */
@@ -207,6 +208,7 @@ export class Engine {
       this.#parts.admission.sweepAt,
       this.#parts.operator.deadline,
       this.#parts.detection.deadline,
+      this.#parts.chronicle.deadline,
     );
   }
 

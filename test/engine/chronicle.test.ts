@@ -4,6 +4,7 @@ import { eventKind } from '../../src/base/event-table.ts';
 import { readFamily, readHistogram } from '../../src/base/figures.ts';
 import { millis, seconds } from '../../src/base/time.ts';
 import type { EngineEvent } from '../../src/engine/commands.ts';
+import { RST } from '../../src/wire/tcp-flags.ts';
 import { Conversation, PLAIN, SEGMENT } from './conversation.ts';
 import { Rig, WAN } from './rig.ts';
 
@@ -117,6 +118,31 @@ describe('figures', () => {
     const drops = readFamily(rig.counters, 'drops');
     expect(drops).toMatchObject({ late: 1, unsound: 1, outOfWindow: 0, absorbed: 0, lost: 0 });
     expect(Object.values(drops).reduce((sum, count) => sum + count)).toBe(rig.counter('dropped'));
+  });
+});
+
+describe('connections that end together', () => {
+  it('are one line in the log, however many they are', () => {
+    const count = 300;
+    const rig = new Rig({ maxFlows: 1_024, arenaBytes: 4 << 20 });
+    const flows = Array.from({ length: count }, (_, i) => new Conversation(rig, PLAIN, 10_000 + i).open());
+    for (const c of flows) c.data('near', 1);
+    rig.link(WAN, false);
+    rig.events.length = 0;
+    for (const c of flows) c.fromFar({ flags: RST, seq: 1 });
+    rig.advance(seconds(3));
+    const logged = rig.events.filter(isLogged);
+    expect(logged.map(({ name, figures }) => ({ name, ...figures }))).toEqual([
+      { name: 'flows-undeliverable', flows: count, bytes: count * SEGMENT },
+    ]);
+    const { 'flow-reset': told = 0 } = named(rig.events);
+    const leftOut = rig.events.filter(({ name }) => name === 'flow-events-left-out');
+    expect(told).toBeLessThan(count);
+    expect(told + leftOut.reduce((sum, { figures }) => sum + figures!.events!, 0)).toBeGreaterThanOrEqual(count);
+    // Nothing more to tell: the engine does not wake up for it.
+    rig.events.length = 0;
+    rig.advance(seconds(30));
+    expect(rig.events).toEqual([]);
   });
 });
 
