@@ -118,7 +118,7 @@ describe.skipIf(!able)('a capture of the gateway', () => {
       'tcp.flags.str',
       'frame.comment',
     );
-    expect(others.filter((line) => !/^(made	frozen|(made|changed)	handback)	/.test(line))).toEqual([]);
+    expect(others.filter((line) => !/^(made\tfrozen|(made|changed)\thandback)\t/.test(line))).toEqual([]);
     const updates = fields(
       'tcpfreeze.action == "ack-clock" || tcpfreeze.action == "window-update"',
       'tcp.window_size_value',
