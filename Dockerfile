@@ -15,7 +15,7 @@ RUN npm ci --no-audit --no-fund \
 FROM debian:bookworm-slim AS endpoint
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates curl iproute2 iputils-ping nftables nginx procps \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 COPY docker /opt/docker
 EXPOSE 8080
 CMD ["/opt/docker/client.sh"]
@@ -24,7 +24,7 @@ FROM debian:bookworm-slim AS gateway
 # netbase: /etc/protocols, without which ip does not know the word tcp.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends iproute2 netbase nftables \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/*.log /var/log/apt
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /opt/tcpfreeze/package.json /opt/tcpfreeze/package.json
 COPY --from=build /opt/tcpfreeze/node_modules /opt/tcpfreeze/node_modules

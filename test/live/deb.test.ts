@@ -93,7 +93,7 @@ describe.skipIf(reason !== null)('the Debian package', () => {
 
   test('started: ready when it says so, an ordinary user with two capabilities', async () => {
     await machine.write(CONFIGURATION, 'links:\n  lan0: {role: lan}\n  wan0: {role: wan}\n');
-    const started = await machine.try('systemctl', 'start', 'tcpfreeze');
+    const started = await machine.try('systemctl', 'enable', '--now', 'tcpfreeze');
     expect(started.code, await machine.run('journalctl', '-u', 'tcpfreeze', '-n', '20', '--no-pager')).toBe(0);
     expect(await property('ActiveState')).toBe('active');
     expect((await status()).links.map(({ state }) => state)).toEqual(['up', 'up']);
