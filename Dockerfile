@@ -1,6 +1,6 @@
 # Three images from one file:
 #   gateway   tcpfreeze itself: Node.js, the compiled program, ip and nft. Needs NET_ADMIN, NET_RAW and /dev/net/tun.
-#   endpoint  client, server and link of docker-compose.yml: nginx, curl, ip, tc, nft.
+#   endpoint  client, server and link of docker-compose.yml: nginx and curl, sshd and ssh, mosquitto; ip, tc, nft.
 #   build     compiles; nothing of it but the result goes further.
 
 FROM node:24-bookworm-slim AS build
@@ -14,8 +14,13 @@ RUN npm ci --no-audit --no-fund \
 
 FROM debian:bookworm-slim AS endpoint
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl iproute2 iputils-ping nftables nginx procps \
+ && apt-get install -y --no-install-recommends ca-certificates curl iproute2 iputils-ping mosquitto mosquitto-clients nftables nginx \
+      openssh-client openssh-server procps \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+# Both ends of the ssh sessions in these networks come from this image, and so do their keys: good for nothing else.
+RUN useradd --create-home --shell /bin/sh guest && rm -f /etc/ssh/ssh_host_* && mkdir /opt/keys \
+ && ssh-keygen -q -t ed25519 -N '' -f /opt/keys/host && ssh-keygen -q -t ed25519 -N '' -f /opt/keys/guest \
+ && chown -R guest /opt/keys
 COPY docker /opt/docker
 EXPOSE 8080
 CMD ["/opt/docker/client.sh"]

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Entry of the gateway: names the interfaces lan0 and wan0, masquerades where it is told to, and becomes tcpfreeze.
 #   NAMES, ROUTES, SHAPE, DELAY   see network.sh
+#   CAPTURE=FILE                  what passes is captured there, 128 bytes of each packet, 4 files of 32 MiB at most
 #   MASQUERADE=1                  what leaves by wan0 gets the gateway's address
 #   TCPFREEZE_PLAIN=1             forward only, without tcpfreeze: for comparison
 set -eu
@@ -31,4 +32,12 @@ if [ "${TCPFREEZE_PLAIN:-}" = 1 ]; then
   while :; do sleep 1 & wait $!; done
 fi
 [ $# -gt 0 ] || set -- run --lan lan0 --wan wan0
+if [ -n "${CAPTURE:-}" ] && [ "$1" = run ]; then
+  if [ -w "${CAPTURE%/*}" ]; then
+    printf 'capture: {file: %s, snaplen: 128, rotate: {size: 32MiB, count: 4}}\n' "$CAPTURE" >/tmp/tcpfreeze.yaml
+    set -- "$@" --config /tmp/tcpfreeze.yaml
+  else
+    say "no capture: ${CAPTURE%/*} is not writable for root without further capabilities"
+  fi
+fi
 exec tcpfreeze "$@"

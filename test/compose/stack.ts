@@ -2,6 +2,9 @@
  * One profile of docker-compose.yml, brought up under a project name of its own and without its own transfers and cuts.
  */
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { StatusJson } from '../../src/control/api.ts';
 import { attempt, composeCommand, docker, type Outcome, succeed, until } from './engine.ts';
 
@@ -28,6 +31,8 @@ export class Stack {
   readonly profile: Profile;
   readonly project: string;
   readonly plain: boolean;
+  /** Folder of the captures. */
+  readonly captures = mkdtempSync(join(tmpdir(), 'tcpfreeze-captures-'));
   readonly #containers = new Map<string, string>();
 
   constructor(profile: Profile, options: { readonly plain?: boolean } = {}) {
@@ -45,6 +50,7 @@ export class Stack {
     return succeed(program, all, {
       TCPFREEZE_TRANSFERS: 'off',
       TCPFREEZE_PLAIN: this.plain ? '1' : '',
+      TCPFREEZE_CAPTURES: this.captures,
     });
   }
 
@@ -60,6 +66,7 @@ export class Stack {
 
   async down(): Promise<void> {
     await this.compose('down', '--volumes', '--timeout', '5');
+    rmSync(this.captures, { recursive: true, force: true });
   }
 
   /** What the engine still has of this project. */
@@ -87,6 +94,22 @@ export class Stack {
 
   async exec(role: string, ...command: string[]): Promise<string> {
     return docker('exec', await this.container(role), ...command);
+  }
+
+  /** Runs a program as an ordinary user of the container. @returns standard output */
+  async as(user: string, role: string, ...command: string[]): Promise<string> {
+    return docker('exec', '--user', user, await this.container(role), ...command);
+  }
+
+  /** Address of the server. */
+  get server(): string {
+    return LOST[this.profile].server;
+  }
+
+  /** A command line that logs in at the server. */
+  get ssh(): string {
+    const options = 'StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes';
+    return `ssh -i /opt/keys/guest -p 2222 -o ${options} guest@${this.server}`;
   }
 
   async try(role: string, ...command: string[]): Promise<Outcome> {
