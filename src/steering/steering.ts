@@ -30,7 +30,7 @@ import {
 } from './rules.ts';
 import { isQuotable, type RulesetOptions } from './ruleset.ts';
 import { legacyTables } from './surroundings.ts';
-import { hasIpv6, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
+import { hasIpv6, isCosmetic, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
 
 /** Resets stay suppressed for this long after a WAN link came back; by then the near side has spoken or never will. */
 const RESTORED_SECONDS = 10;
@@ -142,12 +142,22 @@ export class Steering {
     const ipv6 = this.#families.includes(6);
     const marked = this.#rulesetOptions?.markSource === true;
     const loose = readSysctl('ipv4/conf/all/rp_filter') !== '0';
-    for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) writeSysctl(path, value);
+    for (const [path, value] of tunSysctls(tun, ipv6, loose ? '2' : '0', marked)) this.#set(path, value);
     if (this.#rulesetOptions !== undefined) await this.#setUpNft(this.#rulesetOptions);
     const queue = `${QUEUE_PACKETS}`;
     await run('ip', ['link', 'set', 'dev', tun, 'mtu', `${this.#mtu}`, 'txqueuelen', queue, 'multicast', 'off', 'up']);
     for (const route of this.#routes) await run('ip', route.add);
     for (const rule of this.#rules) await run('ip', rule.add);
+  }
+
+  /** A setting of the TUN. What only keeps it quiet may be refused: in a container /proc/sys is read-only. */
+  #set(path: string, value: string): void {
+    try {
+      writeSysctl(path, value);
+    } catch (error) {
+      if (!isCosmetic(path)) throw error;
+      this.#report.info(`not set, which does no harm: ${(error as Error).message}`);
+    }
   }
 
   async #setUpNft(options: RulesetOptions): Promise<void> {

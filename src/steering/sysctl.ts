@@ -68,3 +68,8 @@ export function tunSysctls(tun: string, ipv6: boolean, rpFilter: '0' | '2', mark
     [`${v6}/accept_redirects`, '0'],
   ];
 }
+
+/** Whether a setting of the TUN only spares messages that nobody would answer. */
+export function isCosmetic(path: string): boolean {
+  return /^ipv6\/.*\/(forwarding|accept_ra|autoconf|accept_redirects|addr_gen_mode)$/.test(path);
+}

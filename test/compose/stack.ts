@@ -146,8 +146,12 @@ export class Stack {
     );
   }
 
-  /** Starts a transfer of random bytes away from the endpoint that gets frozen, and returns when it is well under way. */
-  async transfer(mebibytes: number): Promise<Transfer> {
+  /**
+   * Starts a transfer of random bytes away from the endpoint that gets frozen, and returns when it is well under way.
+   * @param server its address; default: the IPv4 one
+   */
+  async transfer(mebibytes: number, server = this.server): Promise<Transfer> {
+    const url = `http://${server.includes(':') ? `[${server}]` : server}:8080`;
     const sender = this.profile === 'access' ? 'server' : 'client';
     const file = `/tmp/sent-${mebibytes}`;
     const place = sender === 'client' ? file : '/srv/www/sent';
@@ -156,8 +160,8 @@ export class Stack {
     const wanted = ['-sS', '-f', '-m', '150'];
     const command =
       sender === 'client'
-        ? ['curl', ...wanted, '-T', place, `${this.#url}/received`]
-        : ['curl', ...wanted, '-o', '/tmp/received', `${this.#url}/sent`];
+        ? ['curl', ...wanted, '-T', place, `${url}/received`]
+        : ['curl', ...wanted, '-o', '/tmp/received', `${url}/sent`];
     const begun = performance.now();
     const end = this.try('client', ...command);
     const received = sender === 'client' ? ['server', '/srv/www/received'] : ['client', '/tmp/received'];
