@@ -96,15 +96,41 @@ export interface ReplayJson {
     readonly resetAt: number | null;
   })[];
   readonly flowsUntold: number;
+  /** What would have become of the flows that were held; times in seconds. */
+  readonly withoutGateway: {
+    readonly flowsInFlight: number;
+    readonly flowsIdle: number;
+    readonly bytesInFlight: number;
+    /** Longest time without an answer, of flows with data in flight. */
+    readonly longestOutage: number;
+    /** How far away the next retransmission may be when the link is back. */
+    readonly silenceAfter: number;
+    /** Flows that were without an answer for longer than their sender would bear, if it were one of these. */
+    readonly givenUp: readonly { readonly after: number; readonly who: string; readonly flows: number }[];
+  };
   readonly counters: Readonly<Record<string, number>>;
   readonly notes: readonly string[];
 }
+
+/** When senders give up (seconds): old Windows after about 21 s; RFC 1122 4.2.3.5 (R2); Linux with tcp_retries2 = 15 (tcp(7)). */
+const GIVE_UP = [
+  { after: 21, who: 'old Windows' },
+  { after: 100, who: 'the least that RFC 1122 allows' },
+  { after: 924, who: 'Linux by default' },
+] as const;
+/** Longest pause between two retransmissions (seconds): TCP_RTO_MAX of Linux. */
+const RTO_MAX = 120;
 
 const inSeconds = (at: Micros): number => at / MICROS_PER_SECOND;
 
 export function replayJson(replay: Replay): ReplayJson {
   const { record, counters } = replay;
   const all = readCounters(counters);
+  const flows = [...record.flows.values()].map((flow) => ({
+    ...flow,
+    phases: flow.phases.map(({ at, phase }) => ({ at: inSeconds(at), phase })),
+    resetAt: flow.resetAt === null ? null : inSeconds(flow.resetAt),
+  }));
   return {
     duration: inSeconds(record.duration),
     bytes: record.bytes,
@@ -118,12 +144,9 @@ export function replayJson(replay: Replay): ReplayJson {
     })),
     flowsSeen: all.flowsCreated,
     flowsAtEnd: record.atEnd,
-    flows: [...record.flows.values()].map((flow) => ({
-      ...flow,
-      phases: flow.phases.map(({ at, phase }) => ({ at: inSeconds(at), phase })),
-      resetAt: flow.resetAt === null ? null : inSeconds(flow.resetAt),
-    })),
+    flows,
     flowsUntold: record.untold,
+    withoutGateway: withoutGateway(flows, inSeconds(record.duration)),
     counters: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== 0)),
     notes: notesOf(replay),
   };
@@ -172,7 +195,7 @@ export function summaryText(replay: Replay, name: string): string {
   for (const flow of json.flows) lines.push(...flowLines(flow));
   if (json.flowsUntold > 0) lines.push(`  and more: ${json.flowsUntold} dealings with flows beyond the first ones`);
   const held = json.flows.filter((flow) => flow.near !== null);
-  if (held.length > 0) lines.push(...withoutLines(held));
+  if (held.length > 0) lines.push(...withoutLines(held, json.withoutGateway));
   for (const note of json.notes) lines.push(`note: ${note}`);
   return lines.join('\n');
 }
@@ -191,19 +214,51 @@ function flowLines(flow: ReplayJson['flows'][number]): string[] {
   ];
 }
 
-/** Without the gateway: only what the capture and the loss themselves say. */
-function withoutLines(held: readonly ReplayJson['flows'][number][]): string[] {
+/** Seconds from the first freeze of the flow to the end of its last one, or of the replay; the longest one counts. */
+function longestFreeze({ phases }: ReplayJson['flows'][number], duration: number): number {
+  const times = phases.map(({ at, phase }, i) => (phase === 'frozen' ? (phases[i + 1]?.at ?? duration) - at : 0));
+  return Math.max(0, ...times);
+}
+
+/**
+ * Without the gateway: what the capture and the loss themselves say, and what retransmission timers make of a silence that long.
+ * A back-off that doubles from the first retransmission on (RFC 6298 5.5) has its next one due within another time the outage.
+ */
+function withoutGateway(flows: readonly ReplayJson['flows'][number][], duration: number): ReplayJson['withoutGateway'] {
+  const held = flows.filter((flow) => flow.near !== null);
   const flying = held.filter((flow) => flow.inFlight > 0);
-  const bytes = flying.reduce((sum, flow) => sum + flow.inFlight, 0);
+  const waits = flying.map((flow) => longestFreeze(flow, duration));
+  const longest = Math.max(0, ...waits);
+  return {
+    flowsInFlight: flying.length,
+    flowsIdle: held.length - flying.length,
+    bytesInFlight: flying.reduce((sum, flow) => sum + flow.inFlight, 0),
+    longestOutage: longest,
+    silenceAfter: Math.min(longest, RTO_MAX),
+    givenUp: GIVE_UP.map(({ after, who }) => ({ after, who, flows: waits.filter((wait) => wait > after).length })),
+  };
+}
+
+function withoutLines(held: readonly ReplayJson['flows'][number][], without: ReplayJson['withoutGateway']): string[] {
+  const { flowsInFlight, flowsIdle, bytesInFlight, longestOutage, silenceAfter, givenUp } = without;
   const resets = held.filter((flow) => flow.resetAt !== null);
-  const idle = held.length - flying.length;
   const parts: string[] = [];
-  if (flying.length > 0)
+  if (flowsInFlight > 0)
     parts.push(
-      `${plural(flying.length, 'flow')} with ${bytes} bytes in flight at the loss left to retransmission timers`,
+      `${plural(flowsInFlight, 'flow')} with ${bytesInFlight} bytes in flight at the loss left to retransmission timers`,
     );
-  if (idle > 0) parts.push(`${plural(idle, 'flow')} with nothing in flight at the loss`);
+  if (flowsIdle > 0) parts.push(`${plural(flowsIdle, 'flow')} with nothing in flight at the loss`);
   const lines = [`without the gateway: ${parts.join(', ')}`];
+  if (flowsInFlight > 0) {
+    lines.push(
+      `  after ${longestOutage.toFixed(3)} s without an answer the next retransmission may be ${silenceAfter.toFixed(3)} s away`,
+    );
+    const dead = givenUp.filter(({ flows }) => flows > 0);
+    for (const { after, who, flows } of dead)
+      lines.push(`  dead, with a sender that gives up after ${after} s (${who}): ${flows}`);
+    if (dead.length === 0)
+      lines.push(`  dead: none, if no sender gives up within ${GIVE_UP[0]!.after} s (${GIVE_UP[0]!.who})`);
+  }
   for (const { id, near, resetAt } of resets)
     lines.push(
       `  flow ${id}: in the recording its ${near} reset it at +${resetAt!.toFixed(3)}, while it was held here`,

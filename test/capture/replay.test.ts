@@ -185,6 +185,25 @@ describe('replay', () => {
     });
   });
 
+  test.each([
+    [10, [0, 0, 0], 10, 'dead: none, if no sender gives up within 21 s (old Windows)'],
+    [60, [1, 0, 0], 60, 'dead, with a sender that gives up after 21 s (old Windows): 1'],
+    [500, [1, 1, 0], 120, 'dead, with a sender that gives up after 100 s (the least that RFC 1122 allows): 1'],
+    [1_000, [1, 1, 1], 120, 'dead, with a sender that gives up after 924 s (Linux by default): 1'],
+  ])('an outage of %i s: who would have died of it', (seconds, dead, silence, line) => {
+    const result = replayed({ script: `+1 lose wan0\n+${seconds + 1} restore wan0` });
+    const { withoutGateway } = replayJson(result.replay);
+    expect(withoutGateway.givenUp.map(({ flows }) => flows)).toEqual(dead);
+    expect(withoutGateway).toMatchObject({
+      flowsInFlight: 1,
+      flowsIdle: 0,
+      bytesInFlight: 200,
+      longestOutage: seconds,
+    });
+    expect(withoutGateway.silenceAfter).toBe(silence);
+    expect(result.text).toContain(line);
+  });
+
   test('the same input gives the same output', () => {
     const once = replayed({ script: CUT });
     const again = replayed({ script: CUT });
