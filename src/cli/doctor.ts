@@ -92,7 +92,7 @@ async function diagnoseSurroundings({ config: file, lan = [], wan = [] }: Doctor
     ...read,
     links: [...named, ...read.links.filter(({ name }) => !named.some((one) => one.name === name))],
   };
-  const findings: Finding[] = [];
+  const findings: Finding[] = [await interfaceFinding(config)];
   for (const { check, find } of SURROUNDINGS) {
     try {
       const obstacles = await find(config);
@@ -106,6 +106,23 @@ async function diagnoseSurroundings({ config: file, lan = [], wan = [] }: Doctor
     }
   }
   return findings;
+}
+
+/** Whether the interfaces exist and are those that packets are routed from. */
+async function interfaceFinding({ links }: GatewayConfig): Promise<Finding> {
+  const check = 'interfaces';
+  if (links.length === 0) return { check, ...ok('none named: give --lan and --wan, or --config, to look at them') };
+  try {
+    const { present, absent, others } = await findInterfaces(links.map((link) => link.name));
+    if (absent.length === 0) return { check, ...ok(present.map(({ name, mtu }) => `${name} (MTU ${mtu})`).join(', ')) };
+    return {
+      check,
+      ...warn(`there is no interface ${absent.join(', ')} yet`, `plug it in, or mend the name: ${others}`),
+    };
+  } catch (error) {
+    const { message, remedy = '' } = error as { readonly message: string; readonly remedy?: string };
+    return { check, ...fail(message, remedy) };
+  }
 }
 
 /** A configuration with mistakes has been reported already. */
@@ -241,13 +258,7 @@ function checkReversePath(): Omit<Finding, 'check'> {
   return ok(`strict on ${strict.join(', ')}; the TUN device is exempted`);
 }
 
-async function checkConfiguration(file: string): Promise<Omit<Finding, 'check'>> {
-  const config = readConfigFile(file);
-  if (!(await isInstalled('ip'))) return ok(`${file} is valid`);
-  const { absent, others } = await findInterfaces(config.links.map((link) => link.name));
-  if (absent.length === 0) return ok(`${file} is valid`);
-  return warn(
-    `${file} is valid, but there is no interface ${absent.join(', ')} yet`,
-    `plug it in, or mend the name: ${others}`,
-  );
+function checkConfiguration(file: string): Omit<Finding, 'check'> {
+  readConfigFile(file);
+  return ok(`${file} is valid`);
 }

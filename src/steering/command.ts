@@ -58,6 +58,15 @@ export function missingProgram(program: 'ip' | 'nft', cause?: unknown): Tcpfreez
   );
 }
 
+/** The error for a machine with connection tracking and without nft, be there iptables or not. */
+export function missingTracker(): TcpfreezeError {
+  return new TcpfreezeError(
+    'PROGRAM_MISSING',
+    'the program nft is not installed or not in PATH, and iptables cannot tell where a packet will go, so connection tracking would see packets twice',
+    `install it: apt-get install ${PACKAGES.nft}`,
+  );
+}
+
 function failure(
   program: 'ip' | 'nft',
   args: readonly string[],

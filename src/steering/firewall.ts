@@ -45,6 +45,9 @@ export interface FirewallOptions {
   readonly wan: readonly string[];
 }
 
+/** Rules that are named one by one. */
+const HANDLES_NAMED = 4;
+
 /** Something about the machine that stands in the way. */
 export interface Obstacle {
   /** `fail`: steered TCP does not get through. */
@@ -105,7 +108,10 @@ function obstaclesOf(chain: Chain, rules: readonly Rule[], options: FirewallOpti
   }
   const deaf = rules.filter((rule) => isRefusal(rule) && matches(rule, 'oif'));
   if (deaf.length > 0) {
-    const handles = deaf.map((rule) => `${rule.chain} ${rule.handle}`).join(', ');
+    const first = deaf.slice(0, HANDLES_NAMED).map((rule) => `${rule.chain} ${rule.handle}`);
+    const handles = [...first, ...(deaf.length > HANDLES_NAMED ? [`${deaf.length - HANDLES_NAMED} more`] : [])].join(
+      ', ',
+    );
     obstacles.push({
       state: 'warn',
       found: `rules below ${place} that forbid an output interface (handle ${handles}) do not see steered TCP: it leaves through ${options.tun} there`,

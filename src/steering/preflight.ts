@@ -5,7 +5,7 @@ import { assertCaptureFile } from '../capture/output-file.ts';
 import type { Log } from '../control/log.ts';
 import { assertSocketFree } from '../control/socket.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
-import { isInstalled, missingProgram } from './command.ts';
+import { isInstalled, missingProgram, missingTracker } from './command.ts';
 import { assertCapable, assertTunDevice, findInterfaces } from './machine.ts';
 import { obstacles } from './surroundings.ts';
 import { readSysctl } from './sysctl.ts';
@@ -28,7 +28,7 @@ export async function preflight(options: PreflightOptions, log: Log): Promise<vo
   assertTunDevice();
   if (!(await isInstalled('ip'))) throw missingProgram('ip');
   if (options.steering && config.steering.connectionTracking === 'auto' && !(await isInstalled('nft'))) {
-    if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
+    if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingTracker();
   }
   const links = config.links.map((link) => link.name);
   await findInterfaces(links);

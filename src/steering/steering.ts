@@ -14,7 +14,7 @@
  */
 import { TcpfreezeError } from '../base/errors.ts';
 import type { LinkConfig, SteeringConfig } from '../policy/policy.ts';
-import { isInstalled, missingProgram, run } from './command.ts';
+import { isInstalled, missingTracker, run } from './command.ts';
 import { readRouting, removeLeftovers } from './leftovers.ts';
 import { createNftTable, type NftTable } from './nft-table.ts';
 import {
@@ -284,7 +284,7 @@ async function nftWanted(options: SteeringOptions, report: SteeringReport): Prom
     );
   }
   if (await isInstalled('nft')) return true;
-  if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingProgram('nft');
+  if (readSysctl('netfilter/nf_conntrack_count') !== undefined) throw missingTracker();
   report.warn('nft is not installed; connection tracking is not loaded, so it is not needed now');
   return false;
 }

@@ -111,7 +111,7 @@ describe.skipIf(!able)('tcpfreeze run', () => {
   test('no nft', async () => {
     await expectRefusal(
       await router.cli(run(), [], await folderWith('ip')),
-      /program nft is not .*; install it: apt-get install nftables/,
+      /program nft is not .*iptables cannot tell .*; install it: apt-get install nftables/,
     );
   });
 
