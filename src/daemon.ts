@@ -25,21 +25,16 @@ import { Metrics } from './control/metrics.ts';
 import { MetricsServer } from './control/metrics-server.ts';
 import { changed, settingsOf, unchangeable } from './control/reload.ts';
 import { packageVersion } from './control/version.ts';
+import { Backoff } from './datapath/backoff.ts';
 import { fineMicros } from './datapath/clock.ts';
 import { Datapath } from './datapath/datapath.ts';
 import type { EngineEvent } from './engine/commands.ts';
+import { type Keeper, keepJournal } from './journal/keeper.ts';
 import type { GatewayConfig } from './policy/policy.ts';
 import { linkFollower } from './steering/link-follower.ts';
 import { findInterfaces } from './steering/machine.ts';
 import { preflight } from './steering/preflight.ts';
 import { Steering } from './steering/steering.ts';
-
-/** Pauses before a failed datapath is started again; the last one repeats. */
-const RESTART_PAUSES_MILLIS = [200, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
-
-/** Failures in a row after which it is given up; a datapath that ran this long counts as recovered. */
-const RESTARTS_AT_MOST = 12;
-const RECOVERED_MILLIS = 60_000;
 
 /** What the metrics show while no datapath runs. */
 const NO_FIGURES = new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT);
@@ -88,7 +83,8 @@ export class Daemon implements ControlTarget {
   #server: ControlServer | undefined;
   #metricsServer: MetricsServer | undefined;
   #stopping = false;
-  #pause: { readonly timer: NodeJS.Timeout; readonly end: () => void } | undefined;
+  readonly #backoff = new Backoff();
+  #keeper: Keeper | undefined;
   #supervised: Promise<void> = Promise.resolve();
   #verifyTimer: NodeJS.Timeout | undefined;
   #fail: (error: TcpfreezeError) => void = () => {};
@@ -115,9 +111,11 @@ export class Daemon implements ControlTarget {
     await preflight(options, log);
     const daemon = new Daemon(options, log);
     try {
+      const { journal } = options.config;
+      daemon.#keeper = await keepJournal(journal, (message) => log.warn({ directory: journal }, message));
       daemon.#running = await daemon.#begin();
       if (options.config.capture !== null) await daemon.captures.start(options.config.capture);
-      daemon.#server = await ControlServer.listen(options.control, daemon);
+      daemon.#server = await ControlServer.listen(options.control, daemon, options.config.controlGroup);
       const { metrics } = options.config;
       if (metrics !== null) daemon.#metricsServer = await MetricsServer.listen(metrics, daemon.metrics);
     } catch (error) {
@@ -136,7 +134,7 @@ export class Daemon implements ControlTarget {
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#verifyTimer);
-    this.#pause?.end();
+    this.#backoff.end();
     // Before the socket: who follows a stream gets its end.
     await this.captures.stopAll(true);
     await this.#server?.close();
@@ -151,6 +149,8 @@ export class Daemon implements ControlTarget {
     this.#running = undefined;
     if (running !== undefined) await this.#end(running);
     await this.#supervised;
+    this.#keeper?.close();
+    this.#keeper = undefined;
   }
 
   async #begin(): Promise<Running> {
@@ -159,7 +159,7 @@ export class Daemon implements ControlTarget {
     for (const name of absent) {
       this.#log.warn({ link: name }, `there is no interface ${name} yet, it is waited for; ${others}`);
     }
-    const datapath = await Datapath.start(await datapathOptions(config, absent));
+    const datapath = await Datapath.start(await datapathOptions(config, absent, this.#keeper?.journal));
     for (const reason of datapath.degraded) this.#log.warn({ tun: datapath.tunName }, `degraded: ${reason}`);
     try {
       await this.captures.setHost(datapath);
@@ -196,52 +196,52 @@ export class Daemon implements ControlTarget {
 
   async #end({ datapath, steering }: Running): Promise<void> {
     await steering?.tearDown();
-    // The kernel takes the flows over at this moment; bytes that were acknowledged and not delivered are lost with us.
+    // The kernel takes the flows over at this moment; who held them goes on when the gateway is started again.
     const status = await datapath.command({ kind: 'status' }).catch(() => undefined);
     if (status?.kind === 'status' && status.custodyBytes > 0) {
-      this.#log.warn(
-        { bytes: status.custodyBytes },
-        'stopped with bytes in custody: the connections they belong to will stall',
-      );
+      const isKept = typeof this.#keeper?.journal === 'object';
+      const message = isKept
+        ? 'stopped with bytes in custody: the journal keeps them for the next start'
+        : 'stopped with bytes in custody, and no journal: the connections they belong to will stall';
+      this.#log.warn({ bytes: status.custodyBytes }, message);
     }
     await datapath.stop();
   }
 
   /** Starts the datapath again whenever it failed, until `stop`. Traffic takes the kernel's way meanwhile. */
   async #supervise(first: Running): Promise<void> {
-    let running = first;
-    let failures = 0;
-    while (!this.#stopping) {
-      const { reason } = await running.datapath.exited;
+    let running: Running | undefined = first;
+    while (running !== undefined && !this.#stopping) {
+      const { datapath, steering, since }: Running = running;
+      const isStalled = await Promise.race([datapath.stalled.then(() => true), datapath.exited.then(() => false)]);
+      if (isStalled) {
+        // First the way around it, which nothing that hangs can stand in.
+        await steering?.tearDown();
+        await datapath.kill();
+      }
+      const { reason } = await datapath.exited;
       if (this.#stopping) return;
       this.#running = undefined;
-      await this.captures.setHost(null);
       this.#say(
         'datapath-failed',
         `the datapath failed, traffic takes the kernel's way: ${reason?.message ?? 'it ended'}`,
         reason,
       );
-      await running.steering?.tearDown();
-      failures = Date.now() - running.since >= RECOVERED_MILLIS ? 1 : failures + 1;
-      const next = await this.#restart(failures);
-      if (next === undefined) return;
-      running = next;
+      await this.captures.setHost(null);
+      if (!isStalled) await steering?.tearDown();
+      this.#backoff.failed(since);
+      running = await this.#restart();
     }
   }
 
-  async #restart(failuresBefore: number): Promise<Running | undefined> {
-    for (let failures = failuresBefore; !this.#stopping; failures += 1) {
-      if (failures > RESTARTS_AT_MOST) {
-        this.#fail(
-          new TcpfreezeError(
-            'DATAPATH_FAILED',
-            `the datapath failed ${RESTARTS_AT_MOST} times in a row`,
-            'see the log',
-          ),
-        );
+  async #restart(): Promise<Running | undefined> {
+    for (; !this.#stopping; this.#backoff.failed(0)) {
+      if (this.#backoff.isOver) {
+        const message = `the datapath failed ${Backoff.most} times in a row`;
+        this.#fail(new TcpfreezeError('DATAPATH_FAILED', message, 'see the log'));
         return undefined;
       }
-      await this.#wait(RESTART_PAUSES_MILLIS[Math.min(failures, RESTART_PAUSES_MILLIS.length) - 1]!);
+      await this.#backoff.wait();
       if (this.#stopping) return undefined;
       try {
         const running = await this.#begin();
@@ -254,26 +254,11 @@ export class Daemon implements ControlTarget {
         this.#sayReady(running);
         return running;
       } catch (error) {
-        this.#say(
-          'datapath-failed',
-          `the datapath cannot be started again: ${(error as Error).message}`,
-          error as Error,
-        );
+        const message = `the datapath cannot be started again: ${(error as Error).message}`;
+        this.#say('datapath-failed', message, error as Error);
       }
     }
     return undefined;
-  }
-
-  #wait(millis: number): Promise<void> {
-    return new Promise((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#pause = undefined;
-        resolve();
-      };
-      const timer = setTimeout(end, millis);
-      this.#pause = { timer, end };
-    });
   }
 
   async #lookAfterSteering(): Promise<void> {

@@ -1,21 +1,30 @@
 /** `tcpfreeze run`: the gateway in the foreground. */
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TcpfreezeError } from '../base/errors.ts';
+import type { Micros } from '../base/time.ts';
 import { readConfig } from '../control/config-file.ts';
 import { effectiveSettings, type Setting, settingsText } from '../control/config-print.ts';
-import { createLog } from '../control/log.ts';
+import { createLog, type Log } from '../control/log.ts';
 import { SdNotify } from '../control/sd-notify.ts';
 import { controlPath } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
 import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig, type LinkConfig, type LinkRole, type LogLevel } from '../policy/policy.ts';
 
+/** How often custody is looked at while the end waits for it. */
+const DRAIN_LOOK_MILLIS = 100;
+
 export interface RunFlags {
   readonly lan?: readonly string[];
   readonly wan?: readonly string[];
   readonly config?: string;
   readonly control?: string;
+  readonly journal?: string;
   readonly logLevel?: LogLevel;
   readonly steering: boolean;
+  /** When stopped, custody is delivered first, for at most this long (micros). */
+  readonly drain?: number;
   /** Print the configuration in effect, and do nothing else. */
   readonly printConfig?: boolean;
 }
@@ -50,10 +59,25 @@ export async function run(flags: RunFlags): Promise<void> {
   notify.ready();
   const end = await Promise.race([signalled, daemon.failed]);
   notify.stopping();
-  if (typeof end === 'string') log.info({ signal: end }, 'stopping');
+  if (typeof end === 'string') {
+    log.info({ signal: end }, 'stopping');
+    if (flags.drain !== undefined) await drain(daemon, flags.drain, log);
+  }
   await daemon.stop();
   if (typeof end !== 'string') throw end;
   log.info({}, 'stopped');
+}
+
+/** Waits until nothing is in custody any more, the time is over, or another signal comes. */
+async function drain(daemon: Daemon, micros: Micros, log: Log): Promise<void> {
+  let isHurried = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => (isHurried = true));
+  for (const deadline = performance.now() + micros / 1e3; performance.now() < deadline && !isHurried; ) {
+    const bytes = (await daemon.status().catch(() => undefined))?.custodyBytes ?? 0;
+    if (bytes === 0) return;
+    log.debug({ bytes }, 'custody is being delivered before the end');
+    await sleep(DRAIN_LOOK_MILLIS);
+  }
 }
 
 /**
@@ -73,6 +97,11 @@ export function withDecisions(
   const environment = (process.env.TCPFREEZE_CONTROL ?? '') === '' ? 'default' : 'TCPFREEZE_CONTROL';
   const control = flags.control !== undefined ? 'flag --control' : written.control !== undefined ? 'file' : environment;
   decided.push({ path: ['control'], value: controlPath(config.control), origin: control });
+  const journal =
+    flags.journal !== undefined
+      ? 'flag --journal'
+      : (process.env.TCPFREEZE_JOURNAL ?? '') !== '' && 'TCPFREEZE_JOURNAL';
+  if (journal !== false) decided.push({ path: ['journal'], value: config.journal ?? 'off', origin: journal });
   if (flags.logLevel !== undefined) {
     decided.push({ path: ['log', 'level'], value: flags.logLevel, origin: 'flag --log-level' });
   }
@@ -107,8 +136,17 @@ export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering
     ...config,
     links: all,
     control: flags.control ?? config.control,
+    journal: journalDirectory(config, flags.journal),
     log: { ...config.log, level: flags.logLevel ?? config.log.level },
   };
+}
+
+/** As for the control socket: what is given, else TCPFREEZE_JOURNAL, else the default. */
+function journalDirectory(config: GatewayConfig, flag: string | undefined): string | null {
+  const isGiven = flag !== undefined || config.journal !== DEFAULT_CONFIG.journal;
+  const environment = process.env.TCPFREEZE_JOURNAL ?? '';
+  const chosen = flag ?? (isGiven || environment === '' ? undefined : environment);
+  return chosen === undefined ? config.journal : chosen === 'off' ? null : resolve(chosen);
 }
 
 function addLink(

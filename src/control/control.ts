@@ -49,12 +49,15 @@ export class ControlServer {
     this.#cleanUp = cleanUp;
   }
 
-  /** @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH */
-  static async listen(path: string, target: ControlTarget): Promise<ControlServer> {
+  /**
+   * @param group who may use it besides the owner; null: the group of the process
+   * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH, CONTROL_GROUP
+   */
+  static async listen(path: string, target: ControlTarget, group: string | null = null): Promise<ControlServer> {
     const server = createServer((request, response) => {
       serve(target, request, response).catch((error: unknown) => respondError(response, error));
     });
-    const cleanUp = await listenAt(server, path);
+    const cleanUp = await listenAt(server, path, group);
     return new ControlServer(path, server, cleanUp);
   }
 

@@ -5,8 +5,15 @@ import type { PortConfig } from '../engine/engine.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
 import { findsTranslation } from '../steering/translation.ts';
 
-/** @param absent links whose interface does not exist yet */
-export async function datapathOptions(config: GatewayConfig, absent: readonly string[]): Promise<DatapathOptions> {
+/**
+ * @param absent links whose interface does not exist yet
+ * @param journal as the datapath takes it
+ */
+export async function datapathOptions(
+  config: GatewayConfig,
+  absent: readonly string[],
+  journal: DatapathOptions['journal'],
+): Promise<DatapathOptions> {
   const words = new Uint32Array(Uint8Array.from(randomBytes(12)).buffer);
   return {
     tun: { name: config.steering.tun },
@@ -23,6 +30,7 @@ export async function datapathOptions(config: GatewayConfig, absent: readonly st
       seed: words[2]!,
     },
     arenaBytes: config.limits.arenaBytes,
+    journal,
   };
 }
 

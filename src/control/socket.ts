@@ -1,7 +1,7 @@
 /**
  * The place of the control socket, and whether somebody is already listening there.
  */
-import { chmodSync, existsSync, lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -66,9 +66,11 @@ function isListening(path: string): Promise<boolean> {
 /**
  * Binds a server to the path and makes the directory it needs.
  * @returns the function that removes what was made; the server itself is closed by its owner
- * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH
+ * @param group group that may use the socket; null: that of the process
+ * @throws TcpfreezeError ALREADY_RUNNING, CONTROL_PATH, CONTROL_GROUP
  */
-export async function listenAt(server: Server, path: string): Promise<() => void> {
+export async function listenAt(server: Server, path: string, group: string | null): Promise<() => void> {
+  const gid = group === null ? -1 : groupId(group);
   await assertSocketFree(path);
   const folder = dirname(path);
   // One level, as for /run/tcpfreeze: a recursive mkdir of Node.js never returns where the kernel says ENOENT, as in /proc.
@@ -81,6 +83,7 @@ export async function listenAt(server: Server, path: string): Promise<() => void
   }
   try {
     await bind(server, path);
+    if (gid >= 0) chownSync(path, -1, gid);
   } catch (error) {
     if (made) rmdirQuietly(folder);
     throw error;
@@ -98,6 +101,20 @@ function bind(server: Server, path: string): Promise<void> {
     // Bound synchronously, served only from the next turn on: nobody connects in between.
     if (existsSync(path)) chmodSync(path, SOCKET_MODE);
   });
+}
+
+/** @throws TcpfreezeError CONTROL_GROUP */
+function groupId(name: string): number {
+  const line = readFileSync('/etc/group', 'utf8')
+    .split('\n')
+    .find((entry) => entry.startsWith(`${name}:`));
+  const gid = Number(line?.split(':')[2]);
+  if (line !== undefined && Number.isInteger(gid)) return gid;
+  throw new TcpfreezeError(
+    'CONTROL_GROUP',
+    `there is no group ${name} on this machine`,
+    `make it ("groupadd ${name}"), or name another as controlGroup`,
+  );
 }
 
 function rmdirQuietly(path: string): void {

@@ -34,6 +34,7 @@ import { type Micros, NEVER } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { COUNTER } from '../engine/counters.ts';
 import { type Disposition, type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
+import type { JournalBatch } from '../freeze/journal.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from '../native/errno.ts';
 
@@ -72,6 +73,8 @@ export interface LoopHost {
   linksTimeout(now: Micros): void;
   /** Serves the commands that have arrived. False ends the loop. */
   serveCommands(now: Micros): boolean;
+  /** Hands a batch to the journal; its success comes back through `serveCommands`. */
+  writeJournal(batch: JournalBatch): void;
   /** Events of the engine and of the links, echoes to be sent; called only with at least one, at most once a turn. */
   report(events: readonly EngineEvent[], links: readonly LinkEvent[], echoes: readonly EchoRequest[]): void;
 }
@@ -88,6 +91,7 @@ export type LoopEngine = Pick<
   | 'pollTimeout'
   | 'pollEvent'
   | 'pollEcho'
+  | 'pollJournal'
 >;
 
 /** Whoever records what passes; asked for each packet only while it is active. */
@@ -141,6 +145,8 @@ export function runLoop(
       more = last > 0;
     }
     if (engine.pollTimeout() <= now) engine.handleTimeout(now);
+    const batch = engine.pollJournal();
+    if (batch !== null) host.writeJournal(batch);
     writeTransmits(engine, device, counters, captures);
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) events.push(event);
     for (let echo = engine.pollEcho(); echo !== undefined; echo = engine.pollEcho()) {

@@ -1,4 +1,5 @@
 /** What crosses between the main thread and the datapath worker: plain data, by structured clone. */
+import type { MessagePort } from 'node:worker_threads';
 import type { CaptureTapStart } from '../capture/capture-tap.ts';
 import type { Command, EngineEvent, Reply } from '../engine/commands.ts';
 import type { EngineConfig } from '../engine/engine.ts';
@@ -15,6 +16,8 @@ export interface WorkerStart {
   readonly netlinkFd: number;
   readonly wakeFd: number;
   readonly taps: readonly TapStart[];
+  /** Where batches go, and what an earlier process left; text: why there is no custody; null: it is kept in memory only. */
+  readonly journal: { readonly port: MessagePort; readonly records: readonly Uint8Array[] } | string | null;
   /** COUNTERS_BYTES bytes. */
   readonly counters: SharedArrayBuffer;
   /** One int32: not 0 means that the loop has to end. Set before the process exits, when no message is read any more. */

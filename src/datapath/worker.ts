@@ -10,6 +10,8 @@ import type { Micros } from '../base/time.ts';
 import { CaptureTaps } from '../capture/capture-tap.ts';
 import type { EngineEvent, Reply } from '../engine/commands.ts';
 import { Engine } from '../engine/engine.ts';
+import type { JournalBatch } from '../freeze/journal.ts';
+import type { JournalOrder, JournalReport } from '../journal/messages.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { errnoName } from '../native/errno.ts';
 import {
@@ -35,6 +37,7 @@ import { Taps } from './taps.ts';
 const DATAPATH_NICE = -10;
 
 const { start, port } = workerData as { start: WorkerStart; port: MessagePort };
+const journalPort = typeof start.journal === 'object' ? start.journal?.port : undefined;
 
 class WorkerHost implements LoopHost {
   readonly #poll = new PollSet(3 + 2 * start.taps.length);
@@ -116,7 +119,23 @@ class WorkerHost implements LoopHost {
       else if ('capture' in message) post({ kind: 'reply', id: message.id, reply: this.#onCapture(message) });
       else post({ kind: 'reply', id: message.id, reply: this.#engine.handleCommand(message.command, now) });
     }
+    this.#readJournal(now);
     return Atomics.load(this.#stopFlag, 0) === 0;
+  }
+
+  writeJournal(batch: JournalBatch): void {
+    journalPort?.postMessage(batch satisfies JournalOrder, [batch.buffer]);
+  }
+
+  #readJournal(now: Micros): void {
+    if (journalPort === undefined) return;
+    let synced = 0;
+    for (let next = receiveMessageOnPort(journalPort); next !== undefined; next = receiveMessageOnPort(journalPort)) {
+      const report = next.message as JournalReport;
+      if (report.kind === 'synced') synced = report.number;
+      else this.#engine.handleJournalState(report.kind === 'failed' ? report.reason : null, now);
+    }
+    if (synced > 0) this.#engine.handleJournalSync(synced, now);
   }
 
   #onCapture({ capture }: CaptureMessage): Reply {
@@ -163,12 +182,15 @@ function main(): void {
     if (isTold(event)) links.push(event);
   });
   if (!complete) degraded.push('the kernel did not list its interfaces and routes within 5 s: they will follow');
+  if (typeof start.journal === 'string') engine.handleJournalState(start.journal, monotonicMicros());
+  else if (start.journal !== null) engine.recall(start.journal.records, monotonicMicros());
   post({ kind: 'ready', degraded });
   if (links.length > 0) post({ kind: 'report', events: [], links, echoes: [] });
   const device = new TunDevice(start.tunFd, arena, outbox);
   const end = runLoop(engine, device, host, counters, captures);
   if (end === 'device-gone') post({ kind: 'device-gone' });
   port.close();
+  journalPort?.close();
 }
 
 main();

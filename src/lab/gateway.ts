@@ -67,7 +67,15 @@ export class LabGateway {
     const control = join(directory, 'control.sock');
     const { lan = [LAN_INTERFACE], wan = [WAN_INTERFACE] } = options;
     const links = ['--lan', lan.join(','), '--wan', wan.join(',')];
-    const args = ['run', ...links, '--control', control, ...(options.args ?? [])];
+    const args = [
+      'run',
+      ...links,
+      '--control',
+      control,
+      '--journal',
+      join(directory, 'journal'),
+      ...(options.args ?? []),
+    ];
     const child = lab.gateway.spawn(process.execPath, [compiledProgram('cli.js'), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },

@@ -36,6 +36,7 @@ const cSend = bind('intptr_t send(int fd, uintptr_t buffer, size_t length, int f
 const cPpoll = bind('int ppoll(uintptr_t fds, unsigned long count, uintptr_t timeout, uintptr_t sigmask)');
 const cOpen = bind('int open(const char *path, int flags, ...)');
 const cClose = bind('int close(int fd)');
+const cFlock = bind('int flock(int fd, int operation)');
 const cIoctl = bind('int ioctl(int fd, unsigned long request, ...)');
 const cEventfd = bind('int eventfd(unsigned int initial, int flags)');
 const cSocket = bind('int socket(int family, int type, int protocol)');
@@ -50,8 +51,13 @@ const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
 /** Open flags, uapi/asm-generic/fcntl.h. */
 export const O_RDONLY = 0;
 export const O_RDWR = 2;
+export const O_CREAT = 0o100;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
+
+/** uapi/asm-generic/fcntl.h. */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 
 /** Socket types and flags, include/linux/net.h. */
 export const SOCK_DGRAM = 2;
@@ -114,15 +120,23 @@ export function send(fd: number, address: number, length: number, flags = 0): nu
   return result < 0 ? -koffi.errno() : result;
 }
 
-/** New descriptor or -errno. `flags` O_*; close-on-exec is always added, so that child processes inherit nothing. */
-export function open(path: string, flags: number): number {
-  const result = cOpen(path, flags | O_CLOEXEC);
+/**
+ * New descriptor or -errno. `flags` O_*; close-on-exec is always added, so that child processes inherit nothing.
+ * @param mode permissions of a file that is made (O_CREAT)
+ */
+export function open(path: string, flags: number, mode = 0): number {
+  const result = cOpen(path, flags | O_CLOEXEC, 'unsigned int', mode);
   return result < 0 ? -koffi.errno() : result;
 }
 
 /** 0 or -errno. */
 export function close(fd: number): number {
   return cClose(fd) < 0 ? -koffi.errno() : 0;
+}
+
+/** Takes the exclusive lock of an open file without waiting; it goes with the last descriptor of that opening. 0 or -errno. */
+export function lockFile(fd: number): number {
+  return cFlock(fd, LOCK_EX | LOCK_NB) < 0 ? -koffi.errno() : 0;
 }
 
 /** The call's result or -errno; `argument` is an integer or an address, as the request has it. */

@@ -129,6 +129,10 @@ export interface GatewayConfig {
   readonly limits: Limits;
   /** Path of the control socket; null: the default place. */
   readonly control: string | null;
+  /** Group that may use the control socket besides its owner; null: the process's own. */
+  readonly controlGroup: string | null;
+  /** Directory of the journal; null: custody is kept in memory only. */
+  readonly journal: string | null;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** Where metrics are served beside the control socket; null: nowhere. */
   readonly metrics: MetricsAddress | null;
@@ -173,6 +177,8 @@ export const DEFAULT_CONFIG: GatewayConfig = Object.freeze({
   policy: Object.freeze([]),
   limits: DEFAULT_LIMITS,
   control: null,
+  controlGroup: null,
+  journal: '/var/lib/tcpfreeze',
   log: Object.freeze({ level: 'info', format: 'auto' }),
   metrics: null,
   capture: null,

@@ -1,8 +1,7 @@
 /**
  * What a configuration may say, as a schema, and the check that lists everything wrong with one at once.
  *
- * Keys are those that do something. A key of the public interface whose work is not done by this version takes only
- * the value that says so (`off`), so that nobody believes in a journal that is not kept.
+ * Keys are those that do something.
  */
 import { z } from 'zod';
 import { parseAddress } from '../wire/address.ts';
@@ -49,11 +48,6 @@ function toMetricsAddress(text: string): MetricsAddress | undefined {
   const number = Number(portText);
   if (host === undefined || parseAddress(host) === undefined || number < 1 || number > 65_535) return undefined;
   return { host, port: number };
-}
-
-/** A key that this version takes note of only to say that it does nothing yet. */
-function notInThisVersion(what: string) {
-  return z.union([z.literal('off'), z.literal(false)], `must be off: this version ${what}`).optional();
 }
 
 /** Arena: at least 16 reads of the largest size fit, so that the ring is a ring. */
@@ -142,13 +136,22 @@ const schema = z.strictObject({
         .describe('SYNs that wait for a lost link, of all hosts together'),
     })
     .prefault({}),
-  journal: notInThisVersion('keeps no journal').describe('where custody is written before it is acknowledged'),
+  journal: z
+    .union([z.literal(['off', false]), z.string().startsWith('/')], 'must be off or an absolute path')
+    .prefault(DEFAULT_CONFIG.journal ?? 'off')
+    .transform((value) => (value === 'off' || value === false ? null : value))
+    .describe('directory where custody is written before it is acknowledged; off: a crash loses it'),
   control: z
     .string('must be the path of a socket')
     .startsWith('/', 'must be an absolute path')
     .max(107, 'is too long for a Unix socket (107 bytes, unix(7))')
     .optional()
     .describe('path of the control socket; default /run/tcpfreeze/control.sock'),
+  controlGroup: z
+    .string('must be the name of a group')
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$/, 'must be the name of a group')
+    .optional()
+    .describe('group that may use the control socket, and so cut connections; default: that of the process'),
   metrics: metricsAddress
     .prefault('off')
     .describe('address and port for Prometheus, beside the control socket; unauthenticated'),
@@ -202,7 +205,7 @@ export function checkConfig(document: unknown): ConfigResult {
   if (!parsed.success) {
     return { ok: false, problems: problemsOf(parsed.error.issues, document, configJsonSchema() as JsonSchemaNode) };
   }
-  const { links, policy, limits, control, metrics, capture, log, steering } = parsed.data;
+  const { links, policy, limits, control, controlGroup, journal, metrics, capture, log, steering } = parsed.data;
   return {
     ok: true,
     config: {
@@ -221,6 +224,8 @@ export function checkConfig(document: unknown): ConfigResult {
         flowsPerHost: flowsPerHost(limits.flowsPerHost, limits.maxFlows),
       },
       control: control ?? null,
+      controlGroup: controlGroup ?? null,
+      journal,
       metrics,
       capture,
       log,

@@ -71,6 +71,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     pollTimeout: () => deadline,
     pollEvent: () => events.shift(),
     pollEcho: () => echoes.shift(),
+    pollJournal: () => null,
   };
   const device: PacketDevice = {
     read: () => reads.shift() ?? -EAGAIN,
@@ -94,6 +95,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
       linksDeadline = NEVER;
     },
     serveCommands: () => waits.length > 0,
+    writeJournal: () => {},
     report: (reported, links, asked) =>
       log.push(`report ${reported.length} ${links.length}${asked.length === 0 ? '' : ` ${asked.length} echoes`}`),
   };

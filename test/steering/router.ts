@@ -3,7 +3,9 @@
  * machine. No emulated link: packets pass at once.
  */
 import { type ChildProcess, execFile } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { Namespace, namespaceName, nextLabNumber } from '../../src/lab/namespace.ts';
 
 export const HOST = '10.82.1.2';
@@ -27,6 +29,9 @@ export class Router {
     this.gateway = gateway;
     this.server = server;
   }
+
+  /** Directory of the gateway's journal. */
+  readonly journal: string = mkdtempSync(join(tmpdir(), 'tcpfreeze-journal-'));
 
   static async create(): Promise<Router> {
     const number = nextLabNumber();
@@ -63,6 +68,7 @@ export class Router {
   }
 
   async dispose(): Promise<void> {
+    rmSync(this.journal, { recursive: true, force: true });
     for (const space of [this.host, this.gateway, this.server]) await space.dispose();
   }
 
@@ -93,7 +99,7 @@ export class Router {
   /** Runs the command line in the gateway's namespace until it ends. */
   cli(args: readonly string[], wrap: readonly string[] = [], path?: string): Promise<Outcome> {
     const command = ['netns', 'exec', this.gateway.name, ...wrap, process.execPath, CLI, ...args];
-    const env = path === undefined ? process.env : { ...process.env, PATH: path };
+    const env = { ...process.env, TCPFREEZE_JOURNAL: this.journal, ...(path === undefined ? {} : { PATH: path }) };
     return new Promise((done) => {
       // The programs of the test itself are found by their full path: PATH is what the gateway shall see.
       execFile('/sbin/ip', command, { env, timeout: 60_000 }, (error, stdout, stderr) => {
@@ -105,7 +111,9 @@ export class Router {
 
   /** Starts a program in a namespace and watches what it prints. */
   start(space: Namespace, program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Program {
-    return new Program(space.spawn(program, args, { stdio: 'pipe', env: { ...process.env, ...env } }));
+    return new Program(
+      space.spawn(program, args, { stdio: 'pipe', env: { ...process.env, TCPFREEZE_JOURNAL: this.journal, ...env } }),
+    );
   }
 
   /** The gateway, ready. */

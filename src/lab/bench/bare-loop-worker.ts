@@ -54,6 +54,10 @@ class BareEngine implements LoopEngine {
     return NEVER;
   }
 
+  pollJournal(): null {
+    return null;
+  }
+
   pollEvent(): undefined {
     return undefined;
   }
@@ -94,6 +98,8 @@ class BareHost implements LoopHost {
   serveCommands(): boolean {
     return false;
   }
+
+  writeJournal(): void {}
 
   report(): void {}
 }
