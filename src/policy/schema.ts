@@ -137,7 +137,10 @@ const schema = z.strictObject({
     })
     .prefault({}),
   journal: z
-    .union([z.literal(['off', false]), z.string().startsWith('/')], 'must be off or an absolute path')
+    .union(
+      [z.literal(['off', false]), z.string().startsWith('/', 'must be off or an absolute path')],
+      'must be off or an absolute path',
+    )
     .prefault(DEFAULT_CONFIG.journal ?? 'off')
     .transform((value) => (value === 'off' || value === false ? null : value))
     .describe('directory where custody is written before it is acknowledged; off: a crash loses it'),

@@ -27,7 +27,7 @@ describe('problems name file, line and key, in the order of the lines', () => {
     const text = ['# comment', 'log:', '  level: loud', 'bogus: 1', 'links:', '  lan0:', '    role: x', '  wan0: {}'];
     expect(refusal(text.join('\n'))).toEqual([
       'f.yaml:3:3: log.level must be one of trace, debug, info, warn, error, fatal, silent',
-      'f.yaml:4:1: bogus is not a key here; there are links, policy, limits, journal, control, metrics, log, capture, steering',
+      'f.yaml:4:1: bogus is not a key here; there are links, policy, limits, journal, control, controlGroup, metrics, log, capture, steering',
       'f.yaml:7:5: links.lan0.role must be lan or wan',
       'f.yaml:8:3: links.wan0.role must be lan or wan',
     ]);

@@ -169,11 +169,17 @@ describe.skipIf(!able)('tcpfreeze run', () => {
       1,
       expect.stringMatching(/^tcpfreeze: another tcpfreeze is already running with the control socket .*; stop it/),
     ]);
-    const other = await router.cli([...RUN, '--control', `${control}2`]);
+    const kept = await router.cli([...RUN, '--control', `${control}2`]);
+    expect([kept.code, kept.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^tcpfreeze: another gateway keeps its journal in /),
+    ]);
+    const another = ['--control', `${control}2`, '--journal', join(directory, 'journal2')];
+    const other = await router.cli([...RUN, ...another]);
     expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/^tcpfreeze: .*tcpfreeze0 exists already; /)]);
     const file = join(directory, 'f.yaml');
     writeFileSync(file, 'steering: {tun: second0}\n');
-    const elsewhere = await router.cli([...RUN, '--control', `${control}2`, '--config', file]);
+    const elsewhere = await router.cli([...RUN, ...another, '--config', file]);
     expect([elsewhere.code, elsewhere.stderr]).toEqual([
       1,
       expect.stringMatching(/another tcpfreeze steers .* through tcpfreeze0; stop it/),
