@@ -17,14 +17,14 @@ export interface DampingSettings {
 }
 
 /**
- * Two losses that begin within 5 s are one too many; the next return then waits for 2 to 5 s, at most 20 s where the link
- * has been blinking for long. RFC 2439 4.2 names the parameters; its own values (minutes) are those of inter-domain routes.
+ * Two losses that begin within 3 s are one too many; the next return then waits until 2 to 3 s after the second began, at most
+ * 15 s where the link has been blinking for long. Outages of some seconds each are thus never held back, however many. RFC 2439 4.2 names the parameters; its own values (minutes) are those of inter-domain routes.
  */
 export const DEFAULT_DAMPING: DampingSettings = Object.freeze({
-  halfLife: seconds(5),
+  halfLife: seconds(3),
   suppress: 1.5,
   reuse: 1,
-  longest: seconds(20),
+  longest: seconds(15),
 });
 
 /** What one loss adds. */
@@ -65,7 +65,9 @@ export class Penalty {
   reuseAt(now: Micros): Micros {
     if (!this.#isSuppressed || this.#settings === null) return now;
     const left = this.level(now);
-    if (left > this.#settings.reuse) return now + this.#settings.halfLife * Math.log2(left / this.#settings.reuse);
+    const delay = this.#settings.halfLife * Math.log2(left / this.#settings.reuse);
+    // Whole microseconds, so that waiting for it comes to an end.
+    if (delay > 1) return Math.ceil(now + delay);
     this.#isSuppressed = false;
     return now;
   }

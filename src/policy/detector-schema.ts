@@ -71,7 +71,7 @@ export const detectors = z
     damping: z
       .strictObject({
         halfLife: durationOrOff
-          .prefault('5s')
+          .prefault('3s')
           .describe('time in which the penalty of a loss halves (RFC 2439); off: every return is believed at once'),
         suppress: z
           .number(DAMPING_MESSAGE)
@@ -84,7 +84,7 @@ export const detectors = z
           .min(0.1, REUSE_MESSAGE)
           .default(1)
           .describe('penalty at which a return is believed again'),
-        longest: duration(0, seconds(3_600)).prefault('20s').describe('longest time that a return is held back'),
+        longest: duration(0, seconds(3_600)).prefault('15s').describe('longest time that a return is held back'),
       })
       .refine(({ suppress, reuse }) => reuse < suppress, { message: REUSE_MESSAGE, path: ['reuse'] })
       .prefault({}),

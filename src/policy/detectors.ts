@@ -48,7 +48,7 @@ export const DEFAULT_DETECTORS: DetectorConfig = Object.freeze({
   icmp: true,
   dhcp: true,
   neighbour: true,
-  damping: Object.freeze({ halfLife: seconds(5), suppress: 1.5, reuse: 1, longest: seconds(20) }),
+  damping: Object.freeze({ halfLife: seconds(3), suppress: 1.5, reuse: 1, longest: seconds(15) }),
 });
 
 /** Nothing but what the kernel proves: carrier, interface, addresses. */
