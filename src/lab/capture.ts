@@ -12,8 +12,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TcpfreezeError } from '../base/errors.ts';
+import { readCaptureFile } from '../capture/capture-file.ts';
 import { onLabExit } from './registry.ts';
 import { runCommand } from './run-command.ts';
+import { checkSegments } from './segment-check.ts';
 import { LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
 
 export type Side = 'lan' | 'wan';
@@ -36,6 +38,14 @@ interface Running {
   readonly process: ChildProcess;
   /** What tcpdump says, its count of packets dropped by the kernel included. */
   words: string;
+}
+
+/** Packets by what tshark's analysis calls them. */
+export interface CaptureSigns {
+  readonly zeroWindow: number;
+  readonly zeroWindowProbeAck: number;
+  readonly windowUpdate: number;
+  readonly keepAliveAck: number;
 }
 
 export class Capture {
@@ -98,13 +108,19 @@ export class Capture {
     return (await matching(this.file(side), filter, side === this.#emulated)).length;
   }
 
-  /** Malformed packets and bad checksums on both sides; empty when all is well. */
+  /** Malformed packets, bad checksums and segments out of the window on both sides; empty when all is well. */
   async findings(): Promise<CaptureFinding[]> {
     const findings: CaptureFinding[] = [];
     for (const { side, file } of this.#running) {
+      for (const finding of checkSegments(readCaptureFile(file))) findings.push({ side, ...finding });
       for (const finding of await checkCapture(file, side === this.#emulated)) findings.push({ side, ...finding });
     }
     return findings;
+  }
+
+  /** How often tshark's analysis sees what a gateway that freezes brings about. */
+  async signs(side: Side): Promise<CaptureSigns> {
+    return signsOf(this.file(side));
   }
 
   /** Removes the files. */
@@ -144,6 +160,20 @@ export async function checkCapture(file: string, wholeChecksums: boolean): Promi
  * chance would find faults.
  */
 const NO_APPLICATIONS = ['-d', 'tcp.port==1-65535,data', '-o', 'tcp.try_heuristic_first:FALSE'];
+
+const SIGNS = ['zero_window', 'zero_window_probe_ack', 'window_update', 'keep_alive_ack'].map(
+  (name) => `tcp.analysis.${name}`,
+);
+
+/** @throws TcpfreezeError: tshark is missing, or cannot read the file */
+export async function signsOf(file: string): Promise<CaptureSigns> {
+  const fields = SIGNS.flatMap((name) => ['-e', name]);
+  const any = SIGNS.join(' or ');
+  const args = ['-n', '-r', file, ...NO_APPLICATIONS, '-Y', any, '-T', 'fields', ...fields];
+  const lines = (await runCommand('tshark', args)).split('\n').map((line) => line.split('\t'));
+  const count = (column: number): number => lines.filter((line) => (line[column] ?? '') !== '').length;
+  return { zeroWindow: count(0), zeroWindowProbeAck: count(1), windowUpdate: count(2), keepAliveAck: count(3) };
+}
 
 /** One line per packet that matches. */
 async function matching(file: string, filter: string, wholeChecksums: boolean): Promise<string[]> {

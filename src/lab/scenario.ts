@@ -158,6 +158,7 @@ async function play(
     restoredAt,
     resets: await resetsSent(lab),
     findings: await capture?.findings(),
+    signs: capture && { lan: await capture.signs('lan'), wan: await capture.signs('wan') },
     gatewayLog: gateway?.log ?? [],
     status,
     counters: (await statusOf(gateway))?.counters,

@@ -1,6 +1,6 @@
 /** What a story is made of, and what it says in the end. scenario.ts plays it. */
 import type { StatusJson } from '../control/api.ts';
-import type { CaptureFinding } from './capture.ts';
+import type { CaptureFinding, CaptureSigns } from './capture.ts';
 import type { GatewayOptions, LabGateway } from './gateway.ts';
 import type { CutKind } from './link-handle.ts';
 import type { Recovery } from './recovery.ts';
@@ -105,6 +105,8 @@ export interface StoryResult {
   readonly resets: Readonly<Record<'host' | 'gateway' | 'server', number>>;
   /** What tshark found wrong; undefined without a capture. */
   readonly findings: readonly CaptureFinding[] | undefined;
+  /** What tshark's analysis sees on both sides; undefined without a capture. */
+  readonly signs: Readonly<Record<'lan' | 'wan', CaptureSigns>> | undefined;
   readonly gatewayLog: readonly string[];
   /** What the gateway left behind in the router's configuration, or took away; undefined without one. */
   readonly residue: readonly string[] | undefined;

@@ -56,11 +56,29 @@ export function expectSound(result: StoryResult): void {
   expect(result.flows.filter((flow) => !flow.intact).map(describeEnds)).toEqual([]);
   expect(result.resets).toEqual({ host: 0, gateway: 0, server: 0 });
   expect(result.findings ?? []).toEqual([]);
+  expectSigns(result);
   expect(result.residue ?? []).toEqual([]);
   if (result.status !== undefined) {
     expect(result.status.flows).toMatchObject({ frozen: 0, handback: 0 });
     expect(result.status.custodyBytes).toBe(0);
   }
+}
+
+/**
+ * tshark sees the zero windows that the gateway says it has sent, on the surviving side, and no others: no endpoint shuts its window in
+ * these stories. (A planned freeze shuts the window of passing acknowledgements on both sides.)
+ */
+function expectSigns({ signs, counters, gatewayLog }: StoryResult): void {
+  if (signs === undefined || counters === undefined) return;
+  const of = (name: string): number => counters[name] ?? 0;
+  const shut = signs.lan.zeroWindow + signs.wan.zeroWindow;
+  const told = of('zeroWindowAcks') + of('custodyAcks');
+  const answers = of('probesAnswered') + of('refreshes');
+  if (told > 0) expect(shut).toBeGreaterThan(0);
+  expect(signs.lan.keepAliveAck + signs.wan.keepAliveAck).toBeLessThanOrEqual(answers + of('wakeups'));
+  if (gatewayLog.some((line) => line.includes('freeze-planned'))) return;
+  expect(shut).toBeLessThanOrEqual(told + answers + of('lateFromFar'));
+  expect(Math.min(signs.lan.zeroWindow, signs.wan.zeroWindow)).toBe(0);
 }
 
 function describeEnds({ options, sent, received }: FlowResult): string {

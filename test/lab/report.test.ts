@@ -33,6 +33,7 @@ function story(flows: FlowResult[], firstByteMillis?: number, to85Millis?: numbe
     restoredAt: 1,
     resets: { host: 0, gateway: 0, server: 0 },
     findings: undefined,
+    signs: undefined,
     gatewayLog: [],
     residue: undefined,
     status: undefined,

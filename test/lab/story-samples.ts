@@ -44,6 +44,7 @@ export function storyResult(flows: readonly FlowResult[], part: Partial<StoryRes
     restoredAt: CUT_AT + 10e6,
     resets: { host: 0, gateway: 0, server: 0 },
     findings: undefined,
+    signs: undefined,
     gatewayLog: [],
     residue: undefined,
     status: undefined,
