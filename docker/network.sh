@@ -80,13 +80,13 @@ keep_network() {
   ip -o monitor link address | while read -r _; do apply_network; done
 }
 
-# Waits until every interface of NAMES is there. Fails after 15 s, and says which address is missing.
+# Waits until every interface of NAMES is there. Fails after PATIENCE seconds (15), and says which address is missing.
 await_names() {
   for pair in ${NAMES:-}; do
     tries=0
     until ip -o -4 address show dev "${pair#*=}" 2>/dev/null | grep -q " ${pair%%=*}/"; do
       tries=$((tries + 1))
-      if [ "$tries" -gt 150 ]; then
+      if [ "$tries" -gt $((${PATIENCE:-15} * 10)) ]; then
         echo "no interface of this container has the address ${pair%%=*}: give it that address in its network (ipv4_address)" >&2
         exit 1
       fi

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { attempt, buildImages, docker, until, whyNoEngine } from './engine.ts';
 import { EMPTY_HASH, type Profile, type SenderState, Stack } from './stack.ts';
 
-const OUTAGE_MILLIS = 5_000;
-/** About 10 s at the link's 40 Mb/s: under way before the cut, and not over long after it. */
-const MEBIBYTES = 48;
+const OUTAGE_MILLIS = 4_000;
+/** About 6 s at the link's 40 Mb/s: under way before the cut, and not over long after it. */
+const MEBIBYTES = 30;
 
 const reason = whyNoEngine();
 const note = reason === null ? '' : ` (skipped: ${reason})`;
@@ -221,7 +221,14 @@ describe.skipIf(reason !== null)(`what a container may lack${note}`, () => {
   });
 
   test('no interface with the address of the gateway', async () => {
-    const { exitCode, stderr } = await image(['--cap-add', 'NET_ADMIN', '-e', 'NAMES=192.0.2.1=lan0']);
+    const { exitCode, stderr } = await image([
+      '--cap-add',
+      'NET_ADMIN',
+      '-e',
+      'NAMES=192.0.2.1=lan0',
+      '-e',
+      'PATIENCE=2',
+    ]);
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/no interface of this container has the address 192\.0\.2\.1/);
   });
