@@ -68,6 +68,8 @@ describe.skipIf(reason !== null)('the Debian package', () => {
       '/usr/share/man/man5/tcpfreeze.yaml.5.gz',
       '/usr/share/bash-completion/completions/tcpfreeze',
       '/usr/share/tcpfreeze/tcpfreeze.schema.json',
+      '/usr/share/tcpfreeze/wireshark/tcpfreeze.lua',
+      '/usr/share/tcpfreeze/prometheus/alerts.yaml',
       '/usr/lib/systemd/system-sleep/tcpfreeze',
       '/etc/dhcp/dhclient-exit-hooks.d/tcpfreeze',
       '/etc/NetworkManager/dispatcher.d/90-tcpfreeze',
