@@ -37,6 +37,9 @@ export class Half {
   /** ACE bits of its last ACK (AE, CWR, ECE); repeated in synthesized ACKs (theory of operation 6.3). */
   aceFlags = 0;
   accurateEcn = false;
+  /** Where its urgent data ends (RFC 9293 3.8.5, SND.UP); meaningful with `hasUrgent`. */
+  urgentEnd = 0;
+  hasUrgent = false;
   /** User timeout that it announced (RFC 5482, micros); 0: none. */
   userTimeout: Micros = 0;
   lastDataAt: Micros = -NEVER;
@@ -102,6 +105,8 @@ export class Half {
     this.flowLabel = 0;
     this.aceFlags = 0;
     this.accurateEcn = false;
+    this.urgentEnd = 0;
+    this.hasUrgent = false;
     this.userTimeout = 0;
     this.lastDataAt = -NEVER;
     this.heardAt = -NEVER;

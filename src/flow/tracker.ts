@@ -10,7 +10,7 @@
 import { type Micros, seconds } from '../base/time.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt } from '../wire/seq.ts';
-import { ACK, AE, CWR, ECE, FIN, RST, SYN } from '../wire/tcp-flags.ts';
+import { ACK, AE, CWR, ECE, FIN, RST, SYN, URG } from '../wire/tcp-flags.ts';
 import type { Flow } from './flow.ts';
 import type { Half } from './half.ts';
 import { BYPASS, CLOSING, FLOWING, OPENING } from './phase.ts';
@@ -133,6 +133,10 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
       sender.timestamps = true;
       sender.tsVal = packet.tsVal;
     } else if (seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+  }
+  if ((flags & URG) !== 0) {
+    sender.hasUrgent = true;
+    sender.urgentEnd = (seq + packet.urgent) | 0;
   }
   if (packet.userTimeout >= 0) sender.userTimeout = userTimeoutOf(packet.userTimeout);
   sender.ttl = packet.ttl;

@@ -14,6 +14,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, HANDBACK } from '../flow/phase.ts';
 import { ADVANCED_ACK, UPDATED_WINDOW } from '../flow/tracker.ts';
@@ -149,6 +150,7 @@ export class Handback {
       at + length,
       0,
       isAgain ? NOTE['replay-again'] : NOTE.replay,
+      urgentOffset(endpoint, from),
     );
     // A full outbox is drained by the shell in this very turn.
     if (!sent) return now + 500;
@@ -291,6 +293,12 @@ export class Handback {
     const edge = seqLt(byFlight, rightEdge) ? byFlight : rightEdge;
     return seqGt(edge, frozen.offeredEdge) ? edge : frozen.offeredEdge;
   }
+}
+
+/** Urgent pointer of a segment that starts at `from`: while urgent data lies ahead, 16 bits permitting (RFC 9293 3.8.5); 0: none. */
+function urgentOffset({ hasUrgent, urgentEnd }: Half, from: number): number {
+  const ahead = hasUrgent ? seqDiff(urgentEnd, from) : 0;
+  return ahead > 0 && ahead <= 0xffff ? ahead : 0;
 }
 
 /** Raw window field for a right edge, rounded down to the window scale; never negative. */

@@ -48,10 +48,12 @@ export class Parking {
 }
 
 /** The old connection has said what it had to say: the SYN of the one that wants its ports goes out (RFC 9293 3.6.1). */
-export function succeed(context: FreezeContext, flow: Flow, frozen: Frozen): void {
+export function succeed(context: FreezeContext, flow: Flow, frozen: Frozen): Uint8Array<ArrayBuffer> | null {
   context.parking.leave(flow, frozen);
-  if (frozen.nextSyn === null) return;
-  flow.straySyn = frozen.nextSyn;
+  const { nextSyn } = frozen;
+  if (nextSyn === null) return null;
+  flow.straySyn = nextSyn;
   frozen.nextSyn = null;
-  if (context.synthesizer.copy(flow, flow.near, flow.straySyn)) context.counters[COUNTER.headReplays]! += 1;
+  if (context.synthesizer.copy(flow, flow.near, nextSyn)) context.counters[COUNTER.headReplays]! += 1;
+  return nextSyn;
 }

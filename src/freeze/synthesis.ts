@@ -16,7 +16,7 @@ import { KEY_WORDS } from '../flow/flow.ts';
 import { NOTE } from '../flow/note.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { emitTcp, emitUnreachable, TcpSpec, UnreachableSpec } from '../wire/emit.ts';
-import { ACK, PSH, RST } from '../wire/tcp-flags.ts';
+import { ACK, PSH, RST, URG } from '../wire/tcp-flags.ts';
 import type { Outbox } from './outbox.ts';
 
 /** Room for the headers of the largest packet without payload: virtio-net, IPv6, TCP with all options. */
@@ -57,6 +57,7 @@ export class Synthesizer {
     spec.ttl = half.ttl;
     spec.trafficClass = half.trafficClass & ~3;
     spec.flowLabel = half.flowLabel;
+    spec.urgent = 0;
     spec.ipId = this.#prng.nextUint32() & 0xffff;
   }
 
@@ -97,6 +98,7 @@ export class Synthesizer {
   /**
    * Data in the name of half `from`: bytes [payloadFrom, payloadTo) of `payload`.
    * @param flags FIN and PSH as the caller knows; ACK is added
+   * @param urgent offset of the end of urgent data, 0: none
    */
   data(
     flow: Flow,
@@ -111,13 +113,15 @@ export class Synthesizer {
     payloadTo: number,
     gsoSize: number,
     note: number = NOTE.replay,
+    urgent = 0,
   ): boolean {
     const spec = this.#spec;
     this.#address(spec, flow, from);
     const half = flow.halves[from];
     spec.seq = seq;
     spec.ack = ack;
-    spec.flags = ACK | flags | half.aceFlags;
+    spec.flags = ACK | flags | half.aceFlags | (urgent > 0 ? URG : 0);
+    spec.urgent = urgent;
     spec.window = window;
     spec.hasTs = half.timestamps;
     spec.tsVal = half.tsVal;
