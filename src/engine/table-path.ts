@@ -66,7 +66,7 @@ export class TablePath {
     }
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
-    if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet);
+    if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet, now);
     if (side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
     if (wasOpening && direction === 1 && (packet.flags & SYN) !== 0) this.#parts.watch.onAnswered(flow, now);
     if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
@@ -94,7 +94,7 @@ export class TablePath {
         return CONSUME;
       case phases.ACT_ANSWER:
         if (flow.phase === HANDBACK) this.#parts.handback.answer(flow);
-        else this.#parts.holder.onNearProbe(flow);
+        else this.#parts.holder.onNearProbe(flow, now);
         return CONSUME;
       case phases.ACT_HOLD_RESET:
         this.#parts.holder.onNearReset(flow, packet, now);
@@ -162,7 +162,7 @@ export class TablePath {
   }
 
   /** A segment that cannot belong to the connection leaves no mark; in a held flow it does not pass either. */
-  #implausible(flow: Flow, side: number, packet: Packet): Disposition {
+  #implausible(flow: Flow, side: number, packet: Packet, now: Micros): Disposition {
     this.#parts.counters[COUNTER.outOfWindow]! += 1;
     const isHeld = flow.phase === FROZEN || flow.phase === HANDBACK;
     const isPassing = !isHeld && !(flow.lostMask !== 0 && side === phases.SIDE_NEAR);
@@ -179,7 +179,7 @@ export class TablePath {
     const distance = Math.abs(seqDiff(packet.seq, frozen.custody.end));
     if (side === phases.SIDE_NEAR && distance < PROBE_DISTANCE && (packet.flags & (SYN | RST)) === 0) {
       if (flow.phase === HANDBACK) this.#parts.handback.answer(flow);
-      else this.#parts.holder.onNearProbe(flow);
+      else this.#parts.holder.onNearProbe(flow, now);
       this.#parts.context.note.code = NOTE.stray;
       return CONSUME;
     }

@@ -25,6 +25,7 @@ import { Custody } from './custody.ts';
 import { beginDribble, dribble } from './dribble.ts';
 import { Frozen } from './frozen.ts';
 import { absorbRetained, dataEndOf } from './hold.ts';
+import { Insist } from './insist.ts';
 import { succeed } from './parking.ts';
 import { Replay } from './replay.ts';
 import { isTrickling, openTrickle, trickleInterval } from './trickle.ts';
@@ -225,7 +226,12 @@ export class Freezer {
     const peer = flow.halves[far];
     if (flow.phase === OPENING) {
       if (frozen.head !== null && synthesizer.copy(flow, near, frozen.head)) counters[COUNTER.headReplays]! += 1;
+      const { head } = frozen;
       this.release(flow);
+      if (head !== null) {
+        flow.wakeup = new Insist(false, head, now);
+        this.#context.reschedule(flow);
+      }
       return;
     }
     counters[COUNTER.thaws]! += 1;
@@ -243,8 +249,8 @@ export class Freezer {
       if (frozen.nearReset) {
         if (!frozen.mute) synthesizer.reset(flow, near, peer.rcvNxt, endpoint.rcvNxt);
         flow.phase = CLOSING;
-        flow.wakeup = null;
-        succeed(this.#context, flow, frozen);
+        const syn = succeed(this.#context, flow, frozen);
+        flow.wakeup = frozen.mute ? null : new Insist(true, syn, now);
       } else {
         flow.phase = FLOWING;
         if (frozen.denied) {

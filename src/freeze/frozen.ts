@@ -51,6 +51,8 @@ export class Frozen implements Attachment {
   trickleEdge = 0;
   /** The near endpoint has probed since the last piece: it has something to send. */
   probed = false;
+  /** When it probed last. */
+  probedAt: Micros = -NEVER;
   /** A SYN of it takes a place of the parking. */
   parked = false;
   /** Newest SYN of a connection that wants to succeed this one with the same ports. */

@@ -21,6 +21,10 @@ import { isTrickling } from './trickle.ts';
 /** Largest head segment of which a copy is kept. */
 const HEAD_COPY_MAX = 2_048;
 
+/** A probe is overdue after so many times the interval before the last one, and no sooner than this. */
+const OVERDUE_SHARE = 3;
+const OVERDUE_MIN: Micros = 2_000_000;
+
 export class Holder {
   readonly #context: FreezeContext;
 
@@ -29,7 +33,7 @@ export class Holder {
   }
 
   /** FROZEN, near side, no payload, SEG.SEQ below CE: a probe or keepalive of any form. */
-  onNearProbe(flow: Flow): void {
+  onNearProbe(flow: Flow, now: Micros): void {
     const frozen = flow.frozen as Frozen;
     const { counters, note } = this.#context;
     if (frozen.mute || frozen.ended) {
@@ -37,11 +41,25 @@ export class Holder {
       note.code = NOTE.absorbed;
       return;
     }
-    frozen.probed = true;
+    this.#heard(flow, frozen, now);
     counters[COUNTER.probesAnswered]! += 1;
     note.code = NOTE.probe;
     // TS.Recent as the far peer would have it: what lies before its window does not count (RFC 7323 5.3, R2 before R3).
     sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, NOTE['probe-answer']);
+  }
+
+  /**
+   * The near endpoint is there and has something to send. Its probes come at intervals that double (RFC 9293 3.8.6.1); when the next
+   * one is long overdue, an ACK asks whether it is still there: a kernel that has forgotten the connection answers RST.
+   */
+  #heard(flow: Flow, frozen: Frozen, now: Micros): void {
+    const gap = now - frozen.probedAt;
+    frozen.probed = true;
+    frozen.probedAt = now;
+    const overdueAt = now + Math.max(OVERDUE_MIN, OVERDUE_SHARE * gap);
+    if (overdueAt >= frozen.refreshAt) return;
+    frozen.refreshAt = overdueAt;
+    this.#context.reschedule(flow);
   }
 
   /** FROZEN, near side, payload or FIN. */
@@ -65,7 +83,7 @@ export class Holder {
       return;
     }
     const { custody } = frozen;
-    frozen.probed = true;
+    this.#heard(flow, frozen, now);
     const before = custody.end;
     const wasTrickling = isTrickling(frozen);
     const isDribbling = frozen.shown !== before;

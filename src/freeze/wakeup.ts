@@ -20,13 +20,14 @@ import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { NOTE } from '../flow/note.ts';
-import { CLOSING, FLOWING } from '../flow/phase.ts';
+import { CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff, seqGt } from '../wire/seq.ts';
 import { ACK, PSH, RST, SYN } from '../wire/tcp-flags.ts';
 import { Allowance } from './allowance.ts';
 import type { FreezeContext } from './context.ts';
 import type { Frozen } from './frozen.ts';
+import { Insist } from './insist.ts';
 
 /** Start of each round after the thaw. */
 const ROUNDS: readonly Micros[] = [0, 100_000, 300_000, 700_000, 1_500_000, 3_100_000];
@@ -124,11 +125,32 @@ export class Waker {
   }
 
   deadlineOf(flow: Flow): Micros {
-    return flow.wakeup instanceof Wakeup ? flow.wakeup.nextAt : NEVER;
+    const { wakeup } = flow;
+    return wakeup instanceof Wakeup || wakeup instanceof Insist ? wakeup.nextAt : NEVER;
+  }
+
+  /** What the far peer has to be told once, until it was sent over a path that works. */
+  #insist(flow: Flow, insist: Insist, now: Micros): void {
+    const { near } = flow;
+    const peer = flow.halves[near === 0 ? 1 : 0];
+    const { synthesizer } = this.#context;
+    const isAnswered = flow.phase === OPENING ? peer.sndKnown : flow.phase !== CLOSING;
+    if (isAnswered || this.#context.pacerOf(peer.port).aliveSince <= insist.sentAt) {
+      flow.wakeup = null;
+      return;
+    }
+    if (flow.lostMask !== 0 || this.#isCrowded(peer.port, now)) {
+      insist.nextAt = now + 100_000;
+      return;
+    }
+    if (insist.reset) synthesizer.reset(flow, near, peer.rcvNxt, flow.halves[near].rcvNxt);
+    if (insist.syn !== null) synthesizer.copy(flow, near, insist.syn);
+    if (!insist.again(now)) flow.wakeup = null;
   }
 
   onTimer(flow: Flow, now: Micros): void {
     const wakeup = flow.wakeup;
+    if (wakeup instanceof Insist && wakeup.nextAt <= now) this.#insist(flow, wakeup, now);
     if (!(wakeup instanceof Wakeup) || wakeup.nextAt > now) return;
     if (flow.phase === CLOSING) {
       // Whoever is gone would answer with a reset that nobody asked for.

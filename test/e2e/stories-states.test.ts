@@ -202,8 +202,8 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
   });
 
   test('urgent: the byte out of band arrives as such, the others in order', () => {
+    expect(played.server.urgent).toMatchObject({ urgent: '!' });
     expectDelivered('urgent');
-    expect(played.server.urgent.urgent).toBe('!');
   });
 
   test('a window that its receiver had shut is not opened by the thaw', () => {
@@ -234,6 +234,7 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
   test('a user timeout without a trickle is the end of the connection', () => {
     expect(played.client['user-timeout'].end).toMatch(/ETIMEDOUT|EPIPE|ECONNRESET/);
     expect(played.status!.counters.trickles).toBeGreaterThan(1);
+    expect(played.events.filter(({ name }) => name === 'flow-timed-out')).toHaveLength(1);
   });
 
   test('given up at its limit: RST to the near end then, to the far end at link-up, and an event', () => {
@@ -243,9 +244,10 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
     expect(client.lasted).toBeLessThan(OUTAGE / 3 + 2);
     expect(server.end).toBe('ECONNRESET');
     const told = played.events.filter(({ name }) => name === 'flow-given-up');
-    expect(told.map(({ message }) => message)).toEqual([
-      `given up: limit of ${OUTAGE / 3} s by the rule, 3000 bytes undelivered`,
-    ]);
+    expect(told).toHaveLength(1);
+    expect(told[0]!.message).toMatch(
+      new RegExp(`^given up: limit of ${OUTAGE / 3} s by the rule, \\d+ bytes undelivered$`),
+    );
   });
 
   test('a port that is used again: the far end sees the reset, then the new connection', () => {
