@@ -160,7 +160,10 @@ export class Engine {
       }
     } else if (flow.wakeup !== null && direction !== flow.near) this.#parts.waker.onFarAck(flow, packet, now);
     this.#watch.onPassing(flow, direction, packet, found, now);
-    if ((packet.flags & RST) !== 0) onReset(flow, sender, packet);
+    if ((packet.flags & RST) !== 0) {
+      if (flow.thawedAt !== NEVER && direction === flow.near) this.#parts.holder.onThawedReset(flow, packet, now);
+      onReset(flow, sender, packet);
+    }
     if (!this.#drainer.isActive) return FORWARD;
     this.note.ack = packet.ack;
     this.note.window = packet.window;

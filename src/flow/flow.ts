@@ -39,6 +39,8 @@ export class Flow {
   /** Endpoint known to be unreachable, as a bit per half (1 originator, 2 responder). */
   lostMask = 0;
   frozenSince: Micros = NEVER;
+  /** When it was frozen last, also after the thaw. */
+  heldSince: Micros = NEVER;
   /** When it was thawed, until the first bytes after that were seen. */
   thawedAt: Micros = NEVER;
   /** What the rules grant it, and the edition of the rules that said so (engine/rulebook.ts). */
@@ -73,6 +75,7 @@ export class Flow {
     this.near = 0;
     this.lostMask = 0;
     this.frozenSince = NEVER;
+    this.heldSince = NEVER;
     this.thawedAt = NEVER;
     this.terms = NO_TERMS;
     this.edition = 0;

@@ -5,6 +5,7 @@
  */
 import { Median } from '../base/median.ts';
 import { type Micros, NEVER } from '../base/time.ts';
+import { seqDiff } from '../wire/seq.ts';
 
 /** No slot; end of a list of retained packets. */
 export const NO_SLOT = -1;
@@ -171,4 +172,10 @@ export class Half {
     }
     this.srtt = this.srtt === 0 ? sample : this.srtt * 0.875 + sample * 0.125;
   }
+}
+
+/** Urgent pointer of a segment that starts at `from`: while urgent data lies ahead, 16 bits permitting (RFC 9293 3.8.5); 0: none. */
+export function urgentOffset({ hasUrgent, urgentEnd }: Half, from: number): number {
+  const ahead = hasUrgent ? seqDiff(urgentEnd, from) : 0;
+  return ahead > 0 && ahead <= 0xffff ? ahead : 0;
 }

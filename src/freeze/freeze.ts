@@ -24,7 +24,7 @@ import type { FreezeContext } from './context.ts';
 import { Custody } from './custody.ts';
 import { beginDribble, dribble } from './dribble.ts';
 import { Frozen } from './frozen.ts';
-import { absorbRetained, dataEndOf } from './hold.ts';
+import { absorbRetained, dataEndOf, OVERDUE_MIN } from './hold.ts';
 import { Insist } from './insist.ts';
 import { succeed } from './parking.ts';
 import { Replay } from './replay.ts';
@@ -75,6 +75,7 @@ export class Freezer {
     frozen.replay = null;
     flow.frozen = frozen;
     flow.frozenSince = now;
+    flow.heldSince = now;
     if (flow.phase === OPENING) return;
     flow.phase = FROZEN;
     counters[COUNTER.freezes]! += 1;
@@ -314,7 +315,9 @@ export class Freezer {
       }
       if (frozen.trickleAt <= now) this.#trickle(flow, frozen, now);
       if (frozen.refreshAt <= now) {
-        frozen.refreshAt = now + REFRESH;
+        // A sender that has stopped probing is asked after at intervals that double: it may have given up (hold.ts).
+        const silence = now - frozen.probedAt;
+        frozen.refreshAt = now + Math.min(REFRESH, frozen.probed ? Math.max(OVERDUE_MIN, silence) : REFRESH);
         this.#context.counters[COUNTER.refreshes]! += 1;
         sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, NOTE.refresh);
       }

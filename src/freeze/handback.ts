@@ -14,7 +14,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import type { Half } from '../flow/half.ts';
+import { urgentOffset } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, HANDBACK } from '../flow/phase.ts';
 import { ADVANCED_ACK, UPDATED_WINDOW } from '../flow/tracker.ts';
@@ -293,12 +293,6 @@ export class Handback {
     const edge = seqLt(byFlight, rightEdge) ? byFlight : rightEdge;
     return seqGt(edge, frozen.offeredEdge) ? edge : frozen.offeredEdge;
   }
-}
-
-/** Urgent pointer of a segment that starts at `from`: while urgent data lies ahead, 16 bits permitting (RFC 9293 3.8.5); 0: none. */
-function urgentOffset({ hasUrgent, urgentEnd }: Half, from: number): number {
-  const ahead = hasUrgent ? seqDiff(urgentEnd, from) : 0;
-  return ahead > 0 && ahead <= 0xffff ? ahead : 0;
 }
 
 /** Raw window field for a right edge, rounded down to the window scale; never negative. */

@@ -23,7 +23,7 @@ const HEAD_COPY_MAX = 2_048;
 
 /** A probe is overdue after so many times the interval before the last one, and no sooner than this. */
 const OVERDUE_SHARE = 3;
-const OVERDUE_MIN: Micros = 2_000_000;
+export const OVERDUE_MIN: Micros = 2_000_000;
 
 export class Holder {
   readonly #context: FreezeContext;
@@ -211,11 +211,16 @@ export class Holder {
     this.#context.reschedule(flow);
   }
 
+  /** A reset of the near endpoint soon after the thaw: without ACK it answers what the gateway said, and nobody is there any more. */
+  onThawedReset(flow: Flow, packet: Packet, now: Micros): void {
+    if ((packet.flags & ACK) === 0) this.#tellNearEnd(flow, true, now);
+  }
+
   /** The near endpoint has ended the connection while it was frozen: named, counted, and remembered for the next ones. */
   #tellNearEnd(flow: Flow, isForgotten: boolean, now: Micros): void {
     const { counters, report, suspects, table } = this.#context;
     const bytes = flow.frozen?.custodyBytes ?? 0;
-    const durationMicros = now - flow.frozenSince;
+    const durationMicros = now - flow.heldSince;
     if (!isForgotten) {
       counters[COUNTER.nearResets]! += 1;
       const text = `the application reset the connection ${inSeconds(durationMicros)} s after the freeze`;
@@ -224,7 +229,7 @@ export class Holder {
     }
     counters[COUNTER.nearTimeouts]! += 1;
     // It was alive when it was last heard, and gone when it was asked again.
-    const leastMicros = Math.max(0, flow.lastSeenAt - flow.frozenSince);
+    const leastMicros = Math.max(0, Math.min(now, flow.lastSeenAt) - flow.heldSince);
     suspects.add(flow, table, Math.max(leastMicros, 1));
     const text = `the near endpoint gave up between ${inSeconds(leastMicros)} and ${inSeconds(durationMicros)} s after the freeze (user timeout?)`;
     report('flow-timed-out', flow, text, { bytes, durationMicros, leastMicros }, now);

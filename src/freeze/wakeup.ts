@@ -19,6 +19,7 @@
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import { urgentOffset } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
 import { CLOSING, FLOWING, OPENING } from '../flow/phase.ts';
 import type { Packet } from '../wire/packet.ts';
@@ -248,8 +249,10 @@ export class Waker {
     arena.copy(near, una, (una + length) | 0, this.#scratch, 0);
     const { rcvNxt, rcvWnd } = near;
     const note = NOTE['head-replay'];
-    if (!synthesizer.data(flow, flow.near, una, rcvNxt, rcvWnd, peer.tsVal, PSH, this.#scratch, 0, length, 0, note))
-      return;
+    const { tsVal } = peer;
+    const urgent = urgentOffset(near, una);
+    const bytes = this.#scratch;
+    if (!synthesizer.data(flow, flow.near, una, rcvNxt, rcvWnd, tsVal, PSH, bytes, 0, length, 0, note, urgent)) return;
     counters[COUNTER.headReplays]! += 1;
     // Which copy is acknowledged cannot be told (Karn, RFC 6298 3).
     near.ambiguous = true;

@@ -386,7 +386,7 @@ CASES = [
     ("bulk-bare", Bulk()),
     ("bulk-ecn", Bulk()),
 ]
-# The settings of the namespace under which the connection opens.
+# The settings of the client's namespace under which the connection opens: what the client does not offer is not agreed on.
 SYSCTLS = {
     "bulk-bare": {"tcp_timestamps": "0", "tcp_window_scaling": "0", "tcp_sack": "0"},
     "bulk-ecn": {"tcp_ecn": "1"},
@@ -438,7 +438,7 @@ def main():
             results[name] = {"skipped": "the kernel has no MPTCP"}
             continue
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        before = set_sysctls(SYSCTLS.get(name, {}))
+        before = set_sysctls(SYSCTLS.get(name, {}) if ROLE == "client" else {})
         if ROLE == "server":
             case.prepare_server(sock)
             sock.bind((ADDRESS, PORT + index))
