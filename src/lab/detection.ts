@@ -8,7 +8,7 @@ import { monotonicMicros } from './link-handle.ts';
 import { runStory } from './scenario.ts';
 import type { Scene, StoryOptions, StoryResult } from './story.ts';
 
-/** What is to be lost: a link by its name, or a host by its address. */
+/** What is to be lost: a link by its name, or a host by its address, or either. */
 export interface Subject {
   readonly link?: string;
   readonly host?: string;
@@ -20,8 +20,6 @@ export interface DetectionStory {
   readonly subject: Subject;
   /** Milliseconds within which the loss is to be noticed. */
   readonly noticedWithin: number;
-  /** From which moment that counts, where it is not the loss itself; microseconds of CLOCK_MONOTONIC. */
-  readonly since?: () => number | undefined;
 }
 
 /** A verdict as the events tell it; microseconds of CLOCK_MONOTONIC, exact to a millisecond. */
@@ -69,7 +67,7 @@ export async function verdictsOf(gateway: LabGateway): Promise<Verdict[]> {
 }
 
 /** Plays one story with the gateway, and reads what it noticed. @throws as runStory */
-export async function playDetection({ options, subject, since }: DetectionStory): Promise<DetectionResult> {
+export async function playDetection({ options, subject }: DetectionStory): Promise<DetectionResult> {
   let verdicts: Verdict[] = [];
   const story = await runStory({
     ...options,
@@ -85,20 +83,20 @@ export async function playDetection({ options, subject, since }: DetectionStory)
   const restored = verdicts.find(
     (one) => RESTORED.includes(one.name) && one.at >= restoredAt - CLOCKS_MICROS && concerns(one, subject),
   );
-  const origin = since?.() ?? cutAt;
   return {
     story,
     verdicts,
-    noticedMillis: noticed && Math.max(0, (noticed.at - origin) / 1000),
+    noticedMillis: noticed && Math.max(0, (noticed.at - cutAt) / 1000),
     reason: noticed?.reason ?? noticed?.message,
     restoredMillis: restored && Math.max(0, (restored.at - restoredAt) / 1000),
     falseAlarms: lost.length - (noticed === undefined ? 0 : 1),
   };
 }
 
+/** By link or by host: where one far host is all that is behind a link, both are right. */
 function concerns(verdict: Verdict, { link, host }: Subject): boolean {
-  if (host !== undefined) return verdict.message.includes(host);
-  return verdict.name.startsWith('link-') && verdict.link === link;
+  if (link !== undefined && verdict.name.startsWith('link-') && verdict.link === link) return true;
+  return host !== undefined && new RegExp(`(^|[^0-9.])${host.replaceAll('.', '\\.')}([^0-9.]|$)`).test(verdict.message);
 }
 
 /** The gateway of a scene that has one. */

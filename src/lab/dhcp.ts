@@ -59,17 +59,19 @@ async function ended(child: ChildProcess): Promise<void> {
   await new Promise<void>((resolve) => child.once('exit', () => resolve()));
 }
 
-/** dnsmasq, giving one address on one interface. */
+/** dnsmasq, giving one address of a /24 on one interface. */
 export class DhcpServer {
   readonly #directory = new Directory();
   readonly #namespace: Namespace;
   readonly #address: string;
+  readonly #interface: string;
   #child: ChildProcess | undefined;
 
   /** @param address the only one in its range */
-  constructor(namespace: Namespace, address: string) {
+  constructor(namespace: Namespace, address: string, interfaceName: string = END_INTERFACE) {
     this.#namespace = namespace;
     this.#address = address;
+    this.#interface = interfaceName;
   }
 
   /** Starts it, or starts it anew. @param address given from now on; it refuses requests for others */
@@ -77,7 +79,7 @@ export class DhcpServer {
     await this.stop();
     this.#child = this.#namespace.spawn('dnsmasq', [
       ...['--keep-in-foreground', '--conf-file=/dev/null', '--port=0', '--user=root', '--no-ping', '--log-dhcp'],
-      ...['--log-facility=-', '--pid-file=', '--dhcp-authoritative', `--interface=${END_INTERFACE}`],
+      ...['--log-facility=-', '--pid-file=', '--dhcp-authoritative', `--interface=${this.#interface}`],
       `--dhcp-leasefile=${this.#directory.file(`leases-${address}`)}`,
       `--dhcp-range=${address},${address},255.255.255.0,2m`,
     ]);
@@ -107,10 +109,10 @@ export class DhcpServer {
 export interface ClientOptions {
   readonly client: ClientName;
   readonly namespace: Namespace;
-  /** Told of leases by the hook; undefined: no hook runs. */
-  readonly gateway: LabGateway | undefined;
-  /** Next hop of the default route. */
-  readonly router: string;
+  /** Default: wan0. */
+  readonly interface?: string;
+  /** Next hop of the default route; undefined: the interface is left alone, its address is there already. */
+  readonly router?: string;
 }
 
 /** The gateway's DHCP client on wan0. */
@@ -123,6 +125,11 @@ export class DhcpClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#log = this.#directory.write('acts', '');
+  }
+
+  /** From now on the hook tells this gateway; before, it finds nobody to tell. */
+  report(gateway: LabGateway): void {
+    this.#directory.write('control', gateway.control);
   }
 
   /** Starts it; the interface has its address when this resolves. */
@@ -176,6 +183,10 @@ export class DhcpClient {
     this.#directory.remove();
   }
 
+  get #interface(): string {
+    return this.#options.interface ?? WAN_INTERFACE;
+  }
+
   #dhclient(): string[] {
     const { renew, rebind, lease } = LEASE;
     const conf = this.#directory.write(
@@ -199,38 +210,23 @@ export class DhcpClient {
       `. ${HOOKS}dhclient`,
     );
     const files = ['-lf', this.#directory.file('leases'), '-pf', this.#directory.file('pid')];
-    return ['-d', '-4', '-cf', conf, '-sf', script, ...files, WAN_INTERFACE];
+    return ['-d', '-4', '-cf', conf, '-sf', script, ...files, this.#interface];
   }
 
   #udhcpc(): string[] {
-    const own = this.#script(
-      [
-        'case "$1" in',
-        `bound|renew) ${this.#configure('$ip')} ;;`,
-        'deconfig) ip link set "$interface" up; ip -4 address flush dev "$interface" ;;',
-        'esac',
-      ],
-      '$1',
-      '',
-    );
+    const lines = [
+      'case "$1" in',
+      `bound|renew) ${this.#configure('$ip')} ;;`,
+      'deconfig) ip link set "$interface" up; ip -4 address flush dev "$interface" ;;',
+      'esac',
+    ];
+    const own = this.#script(this.#options.router === undefined ? [] : lines, '$1', '');
     const hook = this.#directory.write(
       'hook',
       `#!/bin/sh\n${this.#environment()}export TCPFREEZE_UDHCPC_SCRIPT=${own}\nexec ${HOOKS}udhcpc "$@"\n`,
       true,
     );
-    return [
-      '-f',
-      '-i',
-      WAN_INTERFACE,
-      '-s',
-      this.#options.gateway === undefined ? own : hook,
-      '-t',
-      '3',
-      '-T',
-      '1',
-      '-A',
-      '1',
-    ];
+    return ['-f', '-i', this.#interface, '-s', hook, ...['-t', '3', '-T', '1', '-A', '1']];
   }
 
   #configure(address: string): string {
@@ -243,19 +239,16 @@ export class DhcpClient {
 
   /** A script that configures, writes down the moment, and then runs the hook. */
   #script(lines: readonly string[], reason: string, hook: string): string {
-    const told = this.#options.gateway === undefined ? '' : hook;
     const log = `echo "$(date +%s%N) ${reason}" >> ${this.#log}`;
-    // The moment of a loss is that before its command.
-    const text = ['#!/bin/sh', this.#environment(), log, ...lines, told, 'exit 0', ''].join('\n');
+    const text = ['#!/bin/sh', this.#environment(), log, ...lines, hook, 'exit 0', ''].join('\n');
     return this.#directory.write(`script-${this.#options.client}`, text, true);
   }
 
   #environment(): string {
-    const { gateway } = this.#options;
-    if (gateway === undefined) return '';
+    const control = this.#directory.file('control');
     const command = this.#directory.write(
       'tcpfreeze',
-      `#!/bin/sh\nexec ${process.execPath} ${compiledProgram('cli.js')} "$@" --control ${gateway.control}\n`,
+      `#!/bin/sh\n[ -f ${control} ] || exit 1\nexec ${process.execPath} ${compiledProgram('cli.js')} "$@" --control "$(cat ${control})"\n`,
       true,
     );
     return `export TCPFREEZE=${command}\n`;

@@ -17,7 +17,7 @@ import { judgeRecovery, type Recovery } from './recovery.ts';
 import { type RouterState, residueOf, routerState } from './residue.ts';
 import { resetsSent, SocketSampler } from './sampler.ts';
 import type { SocketReading } from './ss.ts';
-import type { FlowResult, Scene, StoryOptions, StoryResult } from './story.ts';
+import type { Company, FlowResult, Scene, StoryOptions, StoryResult } from './story.ts';
 import { addTimelines, type Timeline } from './timeline.ts';
 import { assertLabPossible, Lab } from './topology.ts';
 import { type EndReport, type Flow, Traffic } from './traffic-handle.ts';
@@ -46,12 +46,15 @@ export async function runStory(options: StoryOptions): Promise<StoryResult> {
   let lab: Lab | undefined;
   let gateway: LabGateway | undefined;
   let capture: Capture | undefined;
+  let company: Company | undefined;
   try {
     lab = await Lab.create(options);
+    company = await options.prepare?.(lab);
     let untouched: RouterState | undefined;
     if (options.gateway) {
       untouched = await routerState(lab.gateway);
       gateway = await LabGateway.start(lab, options.gateway === true ? {} : options.gateway);
+      company?.onGateway?.(gateway);
     }
     const traffic = await Traffic.start(lab);
     if (options.capture) capture = await Capture.start(lab);
@@ -64,6 +67,7 @@ export async function runStory(options: StoryOptions): Promise<StoryResult> {
     turn.end();
     capture?.remove();
     await gateway?.stop();
+    await company?.dispose();
     await lab?.dispose();
   }
 }

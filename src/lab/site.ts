@@ -26,7 +26,7 @@ export const SITE = {
   ispServer: { 4: '10.81.2.1', 6: 'fd81:2::1' },
 } as const;
 
-const LAN_SUBNET = { 4: '10.81.1.0/24', 6: 'fd81:1::/64' } as const;
+export const LAN_SUBNET = { 4: '10.81.1.0/24', 6: 'fd81:1::/64' } as const;
 
 export interface SiteRoles {
   readonly host: Namespace;

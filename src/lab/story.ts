@@ -18,6 +18,8 @@ export interface StoryOptions extends LabOptions {
   readonly cut?: CutKind;
   /** A loss that is not the emulated link's; takes the place of `cut`. */
   readonly loss?: Loss;
+  /** Called when the network is there, before the gateway starts. */
+  readonly prepare?: (lab: Lab) => Promise<Company>;
   /** Length of each outage in seconds; several are several cuts in a row. */
   readonly outages: readonly number[];
   /** Time from link-up to the next cut of several, milliseconds, default 100. */
@@ -40,6 +42,13 @@ export interface StoryOptions extends LabOptions {
   readonly onStage?: (stage: Stage, scene: Scene) => Promise<void> | void;
   /** Called about four times a second with the bytes received so far by each flow: for showing progress. */
   readonly onProgress?: (progress: Progress) => void;
+}
+
+/** What a story needs beside its network. */
+export interface Company {
+  /** The gateway runs now. */
+  readonly onGateway?: (gateway: LabGateway) => void;
+  readonly dispose: () => Promise<void>;
 }
 
 /** Something that is lost and comes back; both say when, in microseconds of CLOCK_MONOTONIC. */

@@ -1,0 +1,138 @@
+/** Losses that DHCP tells of: a lease that runs out, a refusal, a host that gives its lease back. */
+import { DhcpClient, DhcpServer } from './dhcp.ts';
+import { monotonicMicros } from './link-handle.ts';
+import { HOST_SILENT } from './losses.ts';
+import type { Namespace } from './namespace.ts';
+import { LAN_SUBNET, SITE } from './site.ts';
+import type { Company, Loss } from './story.ts';
+import { ADDRESS, END_INTERFACE, LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
+
+export interface LeaseStory {
+  readonly prepare: (lab: Lab) => Promise<Company>;
+  readonly loss: Loss;
+}
+
+/** An address of the provider's network that the gateway has not had before. */
+const OTHER_ADDRESS = '10.81.4.7';
+
+function provider(lab: Lab): Namespace {
+  if (lab.isp === undefined) throw new Error('only a site has a provider');
+  return lab.isp;
+}
+
+/** wan0 has its address, the only one, by DHCP. */
+async function leaseWan(lab: Lab, client: 'dhclient' | 'udhcpc'): Promise<{ server: DhcpServer; client: DhcpClient }> {
+  const server = new DhcpServer(provider(lab), SITE.gatewayWan[4]);
+  const own = new DhcpClient({ client, namespace: lab.gateway, router: SITE.ispWan[4] });
+  try {
+    await lab.gateway.ip('address', 'flush', 'dev', WAN_INTERFACE, 'scope', 'global');
+    await server.start();
+    await own.start();
+  } catch (error) {
+    await own.dispose();
+    await server.dispose();
+    throw error;
+  }
+  return { server, client: own };
+}
+
+/** dhclient: two renewals, then the server is gone; nobody answers, the lease runs out and the address goes. */
+export function leaseRunsOut(): LeaseStory {
+  let leased: { server: DhcpServer; client: DhcpClient } | undefined;
+  return {
+    prepare: async (lab) => {
+      const { server, client } = await leaseWan(lab, 'dhclient');
+      leased = { server, client };
+      return companyOf(server, client);
+    },
+    loss: {
+      begin: async () => {
+        const { server, client } = leased!;
+        const first = await client.act(['RENEW'], 0, 15_000);
+        await client.act(['RENEW'], first, 15_000);
+        await server.stop();
+        return client.act(['EXPIRE', 'FAIL'], monotonicMicros(), 30_000);
+      },
+      end: async () => {
+        const { server, client } = leased!;
+        const before = monotonicMicros();
+        await server.start();
+        return client.act(['BOUND', 'REBOOT'], before, 30_000);
+      },
+    },
+  };
+}
+
+/** udhcpc: asks to renew, is refused because the server gives another address now, and comes back with that. */
+export function leaseRefused(): LeaseStory {
+  let leased: { server: DhcpServer; client: DhcpClient } | undefined;
+  let refusedAt = 0;
+  return {
+    prepare: async (lab) => {
+      const { server, client } = await leaseWan(lab, 'udhcpc');
+      leased = { server, client };
+      return companyOf(server, client);
+    },
+    loss: {
+      begin: async () => {
+        const { server, client } = leased!;
+        await server.start(OTHER_ADDRESS);
+        const before = monotonicMicros();
+        client.signal('SIGUSR1');
+        refusedAt = await client.act(['nak'], before, 10_000);
+        return refusedAt;
+      },
+      end: async ({ lab }) => {
+        const at = await leased!.client.act(['bound'], refusedAt, 30_000);
+        // The provider knows the way to its customer's network by the address that it gave.
+        await provider(lab).ip('route', 'replace', LAN_SUBNET[4], 'via', OTHER_ADDRESS);
+        return Math.max(at, monotonicMicros());
+      },
+    },
+  };
+}
+
+/** A host gives its lease back and falls silent; later it asks for one again. dnsmasq runs on the gateway. */
+export function hostReleases(): LeaseStory {
+  let client: DhcpClient | undefined;
+  return {
+    prepare: async (lab) => {
+      const server = new DhcpServer(lab.gateway, ADDRESS.host[4], LAN_INTERFACE);
+      const own = new DhcpClient({ client: 'udhcpc', namespace: lab.host, interface: END_INTERFACE });
+      try {
+        await server.start();
+        await own.start();
+      } catch (error) {
+        await own.dispose();
+        await server.dispose();
+        throw error;
+      }
+      client = own;
+      return companyOf(server, own);
+    },
+    loss: {
+      begin: async (scene) => {
+        await HOST_SILENT.begin(scene);
+        const at = monotonicMicros();
+        client!.signal('SIGUSR2');
+        return at;
+      },
+      end: async (scene) => {
+        await HOST_SILENT.end(scene);
+        const at = monotonicMicros();
+        client!.signal('SIGUSR1');
+        return at;
+      },
+    },
+  };
+}
+
+function companyOf(server: DhcpServer, client: DhcpClient): Company {
+  return {
+    onGateway: (gateway) => client.report(gateway),
+    dispose: async () => {
+      await client.dispose();
+      await server.dispose();
+    },
+  };
+}
