@@ -55,7 +55,9 @@ export class Easer {
     const endpoint = flow.halves[near];
     const peer = flow.halves[near === 0 ? 1 : 0];
     const frozen = flow.frozen as Frozen | null;
-    const isDrained = frozen?.drained === true && frozen.custody.isEmpty && !frozen.denied && !frozen.nearReset;
+    // Or late ACKs have delivered all of its custody while it was being dribbled: it has kept its window as well.
+    const hasKeptWindow = frozen !== null && (frozen.drained || frozen.dribbleAt !== NEVER);
+    const isDrained = hasKeptWindow && frozen.custody.isEmpty && !frozen.denied && !frozen.nearReset;
     if (!isDrained || peer.rcvWndShift < 0 || endpoint.deliveryRate === 0) return peer.rcvWnd;
     const offered = INITIAL_SEGMENTS * endpoint.segmentSize;
     if (offered >= peer.windowBytes()) return peer.rcvWnd;

@@ -235,14 +235,16 @@ export class Holder {
     report('flow-timed-out', flow, text, { bytes, durationMicros, leastMicros }, now);
   }
 
-  /** FROZEN, far side, pure ACK: shortens custody, opens nothing. */
+  /**
+   * FROZEN, far side, pure ACK: shortens custody, opens nothing, and hurries no dribble: a sender that is shown everything
+   * is idle, and restarts from the initial window when it may go on.
+   */
   onFarAck(flow: Flow): void {
     const frozen = flow.frozen as Frozen;
     this.#context.counters[COUNTER.lateFromFar]! += 1;
     this.#context.note.code = NOTE['late-ack'];
     if (frozen.mute) return;
     frozen.custody.release(flow.halves[flow.near === 0 ? 1 : 0].rcvNxt);
-    if (seqLt(frozen.shown, frozen.custody.base)) frozen.shown = frozen.custody.base;
   }
 
   /** FROZEN, far side, data: passes with custody acknowledged and the window shut. */

@@ -6,8 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type DetectionStory, gatewayOf } from './detection.ts';
 import { hostReleases, type LeaseStory, leaseRefused, leaseRunsOut } from './lease-losses.ts';
 import { type LinkSettings, monotonicMicros } from './link-handle.ts';
-import { addressesRemoved, flapping, HOST_SILENT, HOST_UNPLUGGED, PATH_BEYOND } from './losses.ts';
-import { SITE } from './site.ts';
+import { ADDRESSES_REMOVED, flapping, HOST_SILENT, HOST_UNPLUGGED, PATH_BEYOND } from './losses.ts';
 import type { Loss, StoryOptions } from './story.ts';
 import { ADDRESS, WAN_INTERFACE } from './topology.ts';
 
@@ -94,12 +93,7 @@ export const LOSSES: readonly DetectionStory[] = [
   },
   {
     name: 'address removed',
-    options: {
-      ...site,
-      flows: upload,
-      loss: addressesRemoved(WAN_INTERFACE, [`${SITE.gatewayWan[4]}/24`, `${SITE.gatewayWan[6]}/64`], SITE.ispWan),
-      outages: [4],
-    },
+    options: { ...site, flows: upload, loss: ADDRESSES_REMOVED, outages: [4] },
     subject: WAN,
     noticedWithin: 100,
   },

@@ -37,14 +37,17 @@ export interface DetectionResult {
   /** From the loss until it was noticed; undefined: it was not. */
   readonly noticedMillis: number | undefined;
   readonly reason: string | undefined;
-  /** From the return until that was noticed; undefined: it was not. */
+  /** From the return until that was noticed, 0 where it was before its last step; undefined: it was not. */
   readonly restoredMillis: number | undefined;
   /** Losses of anything else, or at any other time. */
   readonly falseAlarms: number;
 }
 
-/** A verdict's time is the wall clock's, in whole milliseconds; the two clocks are read one after the other. */
-const CLOCKS_MICROS = 5_000;
+/**
+ * A verdict's time is the wall clock's, in whole milliseconds, and the two clocks are read one after the other; and a loss that a
+ * script brings about is written down when the script is through.
+ */
+const CLOCKS_MICROS = 250_000;
 
 const LOST = ['link-lost', 'host-lost', 'scope-lost'];
 const RESTORED = ['link-restored', 'host-restored', 'scope-restored'];
@@ -80,16 +83,17 @@ export async function playDetection({ options, subject }: DetectionStory): Promi
   const { cutAt, restoredAt } = story;
   const lost = verdicts.filter(({ name }) => LOST.includes(name));
   const noticed = lost.find((one) => one.at >= cutAt - CLOCKS_MICROS && one.at < restoredAt && concerns(one, subject));
-  const restored = verdicts.find(
-    (one) => RESTORED.includes(one.name) && one.at >= restoredAt - CLOCKS_MICROS && concerns(one, subject),
+  const restored = verdicts.findLast(
+    (one) => RESTORED.includes(one.name) && one.at > (noticed?.at ?? cutAt) && concerns(one, subject),
   );
+  const isRight = (one: Verdict): boolean => concerns(one, subject) && one.at < restoredAt;
   return {
     story,
     verdicts,
     noticedMillis: noticed && Math.max(0, (noticed.at - cutAt) / 1000),
     reason: noticed?.reason ?? noticed?.message,
     restoredMillis: restored && Math.max(0, (restored.at - restoredAt) / 1000),
-    falseAlarms: lost.length - (noticed === undefined ? 0 : 1),
+    falseAlarms: lost.filter((one) => !isRight(one) || one.at < cutAt - CLOCKS_MICROS).length,
   };
 }
 

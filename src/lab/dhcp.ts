@@ -237,10 +237,10 @@ export class DhcpClient {
     ].join('; ');
   }
 
-  /** A script that configures, writes down the moment, and then runs the hook. */
+  /** A script that configures, writes down the moment when that is done, and then runs the hook. */
   #script(lines: readonly string[], reason: string, hook: string): string {
     const log = `echo "$(date +%s%N) ${reason}" >> ${this.#log}`;
-    const text = ['#!/bin/sh', this.#environment(), log, ...lines, hook, 'exit 0', ''].join('\n');
+    const text = ['#!/bin/sh', this.#environment(), ...lines, log, hook, 'exit 0', ''].join('\n');
     return this.#directory.write(`script-${this.#options.client}`, text, true);
   }
 

@@ -1,11 +1,12 @@
 /** Losses that DHCP tells of: a lease that runs out, a refusal, a host that gives its lease back. */
 import { DhcpClient, DhcpServer } from './dhcp.ts';
 import { monotonicMicros } from './link-handle.ts';
-import { HOST_SILENT } from './losses.ts';
+import { adopt, forsake, HOST_SILENT } from './losses.ts';
 import type { Namespace } from './namespace.ts';
-import { LAN_SUBNET, SITE } from './site.ts';
+import { SITE } from './site.ts';
 import type { Company, Loss } from './story.ts';
 import { ADDRESS, END_INTERFACE, LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
+import { until } from './wait.ts';
 
 export interface LeaseStory {
   readonly prepare: (lab: Lab) => Promise<Company>;
@@ -46,18 +47,19 @@ export function leaseRunsOut(): LeaseStory {
       return companyOf(server, client);
     },
     loss: {
-      begin: async () => {
+      begin: async (scene) => {
         const { server, client } = leased!;
         const first = await client.act(['RENEW'], 0, 15_000);
         await client.act(['RENEW'], first, 15_000);
         await server.stop();
-        return client.act(['EXPIRE', 'FAIL'], monotonicMicros(), 30_000);
+        const at = await client.act(['EXPIRE', 'FAIL'], monotonicMicros(), 30_000);
+        await forsake(scene);
+        return at;
       },
-      end: async () => {
-        const { server, client } = leased!;
-        const before = monotonicMicros();
-        await server.start();
-        return client.act(['BOUND', 'REBOOT'], before, 30_000);
+      end: async (scene) => {
+        await adopt(scene, SITE.gatewayWan[4]);
+        await leased!.server.start();
+        return configured(scene.lab);
       },
     },
   };
@@ -66,7 +68,6 @@ export function leaseRunsOut(): LeaseStory {
 /** udhcpc: asks to renew, is refused because the server gives another address now, and comes back with that. */
 export function leaseRefused(): LeaseStory {
   let leased: { server: DhcpServer; client: DhcpClient } | undefined;
-  let refusedAt = 0;
   return {
     prepare: async (lab) => {
       const { server, client } = await leaseWan(lab, 'udhcpc');
@@ -74,19 +75,18 @@ export function leaseRefused(): LeaseStory {
       return companyOf(server, client);
     },
     loss: {
-      begin: async () => {
+      begin: async (scene) => {
         const { server, client } = leased!;
         await server.start(OTHER_ADDRESS);
-        const before = monotonicMicros();
+        await forsake(scene);
+        const at = monotonicMicros();
         client.signal('SIGUSR1');
-        refusedAt = await client.act(['nak'], before, 10_000);
-        return refusedAt;
+        await client.act(['nak'], at, 10_000);
+        return at;
       },
-      end: async ({ lab }) => {
-        const at = await leased!.client.act(['bound'], refusedAt, 30_000);
-        // The provider knows the way to its customer's network by the address that it gave.
-        await provider(lab).ip('route', 'replace', LAN_SUBNET[4], 'via', OTHER_ADDRESS);
-        return Math.max(at, monotonicMicros());
+      end: async (scene) => {
+        await adopt(scene, OTHER_ADDRESS);
+        return configured(scene.lab);
       },
     },
   };
@@ -125,6 +125,14 @@ export function hostReleases(): LeaseStory {
       },
     },
   };
+}
+
+/** Waits until wan0 has an address and the default route. @returns the moment */
+async function configured({ gateway }: Lab): Promise<number> {
+  return until(
+    async () => (await gateway.ip('-4', 'route', 'show', 'default')).includes(WAN_INTERFACE) && monotonicMicros(),
+    { what: 'the uplink is configured again', timeoutMillis: 30_000, everyMillis: 5 },
+  );
 }
 
 function companyOf(server: DhcpServer, client: DhcpClient): Company {

@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { monotonicMicros } from './link-handle.ts';
 import type { Namespace } from './namespace.ts';
+import { LAN_SUBNET, SITE } from './site.ts';
 import type { Loss, Scene } from './story.ts';
-import { HOST_PORT, ISP_SERVER_INTERFACE } from './topology.ts';
+import { HOST_PORT, ISP_SERVER_INTERFACE, WAN_INTERFACE } from './topology.ts';
 
 /** A loss by one command, and its return by another. */
 function byCommand(begin: (scene: Scene) => Promise<unknown>, end: (scene: Scene) => Promise<unknown>): Loss {
@@ -48,22 +49,36 @@ export const HOST_SILENT: Loss = byCommand(
   ({ lab }) => lab.host.exec('nft', ['delete', 'table', 'inet', 'mute']),
 );
 
-/** The WAN's last addresses are taken away by hand, and given back. */
-export function addressesRemoved(
-  interfaceName: string,
-  addresses: readonly string[],
-  gatewayOfRoutes: { readonly 4: string; readonly 6: string },
-): Loss {
-  return byCommand(
-    ({ lab }) => lab.gateway.ip('address', 'flush', 'dev', interfaceName, 'scope', 'global'),
-    async ({ lab }) => {
-      for (const address of addresses) await lab.gateway.ip('address', 'add', address, 'dev', interfaceName);
-      for (const family of [4, 6] as const) {
-        await lab.gateway.ip(`-${family}`, 'route', 'replace', 'default', 'via', gatewayOfRoutes[family]);
-      }
-    },
-  );
+/** The provider carries nothing to the gateway's network any more: it has no lease for it. */
+export async function forsake({ lab }: Pick<Scene, 'lab'>): Promise<void> {
+  await lab.isp?.ip('route', 'replace', 'blackhole', LAN_SUBNET[4]);
 }
+
+/** The provider knows the way to its customer's network by the address that it gave. */
+export async function adopt({ lab }: Pick<Scene, 'lab'>, address: string): Promise<void> {
+  await lab.isp?.ip('route', 'delete', 'blackhole', LAN_SUBNET[4]).catch(() => {});
+  await lab.isp?.ip('route', 'replace', LAN_SUBNET[4], 'via', address);
+}
+
+/** The WAN's last addresses are taken away by hand, and given back with their routes. */
+export const ADDRESSES_REMOVED: Loss = {
+  begin: async (scene) => {
+    const at = monotonicMicros();
+    await scene.lab.gateway.ip('address', 'flush', 'dev', WAN_INTERFACE, 'scope', 'global');
+    await forsake(scene);
+    return at;
+  },
+  end: async (scene) => {
+    const { gateway } = scene.lab;
+    await adopt(scene, SITE.gatewayWan[4]);
+    await gateway.ip('address', 'add', `${SITE.gatewayWan[4]}/24`, 'dev', WAN_INTERFACE);
+    await gateway.ip('route', 'replace', 'default', 'via', SITE.ispWan[4]);
+    const at = monotonicMicros();
+    await gateway.ip('address', 'add', `${SITE.gatewayWan[6]}/64`, 'dev', WAN_INTERFACE);
+    await gateway.ip('-6', 'route', 'replace', 'default', 'via', SITE.ispWan[6]);
+    return at;
+  },
+};
 
 /** The emulated link loses its carrier for half a second, once a second, and then stays. */
 export function flapping(times: number): Loss {

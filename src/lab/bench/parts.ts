@@ -1,6 +1,7 @@
 /** The parts of the benchmark: one line each here, and a file of its own that measures. */
 import { idleText, latencyText, outagesJson, outagesText, replayText, throughputText } from './bench-report.ts';
 import { captureCostText, measureCaptureCost } from './capture-cost.ts';
+import { detectionText, playDetections } from './detection.ts';
 import { floodText, measureFlood } from './flood.ts';
 import { measureIdle } from './idle.ts';
 import { measureLatency } from './latency.ts';
@@ -47,6 +48,10 @@ export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<Pa
   capture: async (options) => {
     const json = await measureCaptureCost(options);
     return { json, lines: captureCostText(json) };
+  },
+  detection: async ({ seconds, onProgress }) => {
+    const json = await playDetections(seconds, onProgress);
+    return { json, lines: detectionText(json) };
   },
   flood: async (options) => {
     const json = await measureFlood(options);
