@@ -7,10 +7,11 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Argument, type Command, CommanderError, Option, program } from 'commander';
 import { TcpfreezeError } from './base/errors.ts';
+// Commands with many dependencies are loaded when they are used: the others start in half the time.
 import { act, dhcpEvent, events, flows, reload, status } from './cli/ask.ts';
 import { captureStart, captureStatus, captureStop } from './cli/capture.ts';
 import { demo, outageOption } from './cli/demo.ts';
-import { doctor } from './cli/doctor.ts';
+import type { DoctorFlags } from './cli/doctor.ts';
 import { extcap } from './cli/extcap.ts';
 import {
   captureIdArgument,
@@ -23,8 +24,8 @@ import {
   secondsOption,
   snaplenOption,
 } from './cli/options.ts';
-import { replay } from './cli/replay.ts';
-import { run } from './cli/run.ts';
+import type { ReplayFlags } from './cli/replay.ts';
+import type { RunFlags } from './cli/run.ts';
 import { top } from './cli/top.ts';
 import { LEASE_EVENTS } from './control/lease-api.ts';
 import { packageVersion } from './control/version.ts';
@@ -65,7 +66,7 @@ controlOption(program.command('run').description('run the gateway in the foregro
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LOG_LEVELS))
   .option('--print-config', 'print the configuration in effect and where each value comes from, then end')
   .option('--no-steering', 'bring up the TUN device only, change no rules and routes')
-  .action(run);
+  .action(async (flags: RunFlags) => (await import('./cli/run.ts')).run(flags));
 
 controlOption(program.command('status').description('links and verdicts, flows by phase, custody, counters'))
   .option(...JSON_OPTION)
@@ -185,7 +186,7 @@ program
   )
   .option('--list', 'print a line for every packet that was made, changed or held')
   .addOption(new Option(...JSON_OPTION).conflicts('list'))
-  .action(replay);
+  .action(async (input: string, flags: ReplayFlags) => (await import('./cli/replay.ts')).replay(input, flags));
 
 program
   .command('doctor')
@@ -194,7 +195,7 @@ program
   .option('--lan <interfaces>', 'look at what concerns these interfaces, as for run', interfacesOption)
   .option('--wan <interfaces>', 'the same, towards the rest of the world', interfacesOption)
   .option(...JSON_OPTION)
-  .action(doctor);
+  .action(async (flags: DoctorFlags) => (await import('./cli/doctor.ts')).doctor(flags));
 
 program
   .command('demo')
