@@ -61,6 +61,25 @@ describe.each(VARIANTS)('$name', (variant) => {
     expect(c.rig.flow.custodyBytes).toBe(COUNT * SEGMENT);
   });
 
+  it('late ACKs that deliver all of custody show no more than is due, and the thaw opens with the rest', () => {
+    const { c, ce } = busy(variant);
+    c.tick(200);
+    const before = c.seen().at(-1)!.ack;
+    c.fromFar({ ack: ce });
+    expect(c.rig.flow.custodyBytes).toBe(0);
+    expect(c.seen()).toEqual([]);
+    c.tick(2_000);
+    const dribbled = c.seen();
+    expect(dribbled.length).toBeGreaterThan(1);
+    expect(dribbled[0]!.ack).toBe(before + SEGMENT);
+    for (const seen of dribbled) expectPacket(seen, toNear, window(0));
+    expect(dribbled.at(-1)!.ack).toBeLessThan(ce);
+    c.restore();
+    c.tick(1);
+    const opening = c.seen().find((seen) => seen.to === 'near' && seen.window > 0);
+    expect(opening?.ack).toBe(ce);
+  });
+
   it('after the first progress of the far peer the ACK that opens the window shows the rest, too', () => {
     const { c, ce } = busy(variant);
     c.tick(3_000);
