@@ -24,6 +24,8 @@ const OPENING_TIMEOUT: Micros = seconds(120);
 const CLOSING_TIMEOUT: Micros = seconds(15);
 const BYPASS_TIMEOUT: Micros = seconds(900);
 const FLOWING_TIMEOUT: Micros = seconds(432_000);
+/** One that was adopted and of which only one endpoint was ever heard (nf_conntrack: unacknowledged). */
+const UNANSWERED_TIMEOUT: Micros = seconds(300);
 /** How often some entries of the table are looked at, and in how many intervals all of them. */
 const SWEEP_INTERVAL: Micros = seconds(1);
 const SWEEP_PARTS = 30;
@@ -31,6 +33,8 @@ const SWEEP_PARTS = 30;
 const OPENING_EVICT_AGE: Micros = seconds(3);
 /** Entries looked at to find room. */
 const EVICT_STEPS = 64;
+/** Young half-open flows looked at before the first of them has to go: under a flood all are young, and each look costs a cache miss. */
+const EVICT_CANDIDATES = 4;
 
 /** Why a segment's connection cannot be frozen (theory of operation 6.8), or null. */
 export function bypassReasonOf(packet: Packet): BypassReason | null {
@@ -283,7 +287,7 @@ export class Admission {
     if (flow.phase === CLOSING) return idle > CLOSING_TIMEOUT;
     // Its reason is in every segment (MD5, AO, DSS), so forgetting it costs nothing.
     if (flow.phase === BYPASS) return idle > BYPASS_TIMEOUT;
-    return idle > FLOWING_TIMEOUT;
+    return idle > (isUnanswered(flow) ? UNANSWERED_TIMEOUT : FLOWING_TIMEOUT);
   }
 
   /**
@@ -292,17 +296,27 @@ export class Admission {
    */
   #makeRoom(host: Host | null, except: Flow | null, now: Micros): void {
     let found: Flow | null = null;
-    let isLast = false;
-    this.#table.sweep(EVICT_STEPS, (flow) => {
-      if (isLast || (host !== null && flow.host !== host) || flow === except) return;
+    let candidates = 0;
+    this.#table.seek(EVICT_STEPS, (flow) => {
+      if ((host !== null && flow.host !== host) || flow === except) return false;
       const isOver = flow.phase === CLOSING || flow.phase === BYPASS || (flow.frozen as Frozen | null)?.ended === true;
-      const isHalfOpen = flow.phase === OPENING;
-      if (!isOver && !isHalfOpen) return;
-      isLast = isOver || now - flow.lastSeenAt > OPENING_EVICT_AGE;
-      if (found === null || isLast) found = flow;
+      const isHalfOpen = flow.phase === OPENING || isUnanswered(flow);
+      if (!isOver && !isHalfOpen) return false;
+      const isIdeal = isOver || now - flow.lastSeenAt > OPENING_EVICT_AGE;
+      if (found === null || isIdeal) found = flow;
+      return isIdeal || ++candidates >= EVICT_CANDIDATES;
     });
     if (found === null) return;
     this.#counters[COUNTER.flowsExpired]! += 1;
     this.forget(found);
   }
+}
+
+/**
+ * Adopted mid-stream, and only one endpoint was ever heard: it may be real, or one of a million made-up segments. It is worth no
+ * more than a half-open connection.
+ */
+function isUnanswered(flow: Flow): boolean {
+  const [a, b] = flow.halves;
+  return flow.adopted && flow.frozen === null && !(a.rcvKnown && b.rcvKnown);
 }

@@ -153,7 +153,8 @@ export class Engine {
       this.#parts.context.pacerOf(sender.port).onDelivered(lastTracked.acked, now);
     }
     if (packet.payloadLength > 0) {
-      this.#arena.retain(sender, packet, now);
+      // Data for somebody who was never heard may be made up: it takes no room from the data of real connections.
+      if (receiver.rcvKnown) this.#arena.retain(sender, packet, now);
       if (direction !== flow.near) {
         if (flow.wakeup !== null) this.#parts.waker.stop(flow);
         if (flow.thawedAt !== NEVER) this.#parts.chronicle.arrived(flow, now);

@@ -80,7 +80,7 @@ export class TablePath {
     const frozen = flow.frozen as Frozen | null;
     switch (action) {
       case phases.ACT_FORWARD:
-        if (packet.payloadLength > 0 && flow.phase !== CLOSING)
+        if (packet.payloadLength > 0 && flow.phase !== CLOSING && flow.halves[direction === 0 ? 1 : 0].rcvKnown)
           this.#parts.arena.retain(flow.halves[direction], packet, now);
         if ((packet.flags & RST) !== 0) onReset(flow, flow.halves[direction], packet);
         return FORWARD;

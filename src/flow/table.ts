@@ -206,6 +206,16 @@ export class FlowTable {
     }
   }
 
+  /** As `sweep`, but ends as soon as `isEnough` returns true. */
+  seek(steps: number, isEnough: (flow: Flow) => boolean): void {
+    const count = Math.min(steps, this.#highest);
+    for (let i = 0; i < count; i++) {
+      if (this.#hand >= this.#highest) this.#hand = 0;
+      const index = this.#hand++;
+      if (this.keys[index * KEY_WORDS + 9] !== 0 && isEnough(this.#flows[index]!)) return;
+    }
+  }
+
   /** Loads the normalized key of a packet to `#probe`; returns whether source and destination were swapped. */
   #load(packet: Packet): boolean {
     const { view, srcAt, dstAt } = packet;

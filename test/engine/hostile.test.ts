@@ -134,6 +134,9 @@ describe('a million spoofed segments', () => {
     const { flows } = statusOf(rig);
     expect(flows.total).toBeLessThanOrEqual(256);
     expect(rig.counter('flowsRefused') + rig.counter('flowsExpired')).toBeGreaterThan(0);
+    // Who comes after the flood is served like before it.
+    const late = new Conversation(rig, PLAIN, 40_001).open();
+    expect(rig.flows().map(({ id }) => id)).toContain(late.id);
     c.lose();
     const flow = rig.flows().find(({ id }) => id === c.id);
     expect(flow).toMatchObject({ phase: 'frozen', custodyBytes: 3 * SEGMENT });
