@@ -337,8 +337,12 @@ export class Freezer {
   #trickle(flow: Flow, frozen: Frozen, now: Micros): void {
     const endpoint = flow.halves[flow.near];
     const wasOpen = isTrickling(frozen);
-    const shift = Math.max(0, flow.halves[flow.near === 0 ? 1 : 0].rcvWndShift);
-    if (!openTrickle(frozen, endpoint.segmentSize, shift, now)) return;
+    const { rcvWndShift, rightEdge } = flow.halves[flow.near === 0 ? 1 : 0];
+    // Of a connection whose handshake was not seen nothing but 0 is safe to promise.
+    if (rcvWndShift < 0 || !openTrickle(frozen, endpoint.segmentSize, rightEdge, rcvWndShift, now)) {
+      if (rcvWndShift < 0) frozen.trickleAt = NEVER;
+      return;
+    }
     if (!wasOpen) this.#context.counters[COUNTER.trickles]! += 1;
     sayFrozen(this.#context, flow, endpoint.tsVal, NOTE.trickle);
   }

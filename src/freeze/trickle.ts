@@ -39,16 +39,20 @@ export function trickleInterval(terms: Micros, known: Micros, suspected: Micros)
 /**
  * Opens the window by one piece, if the near endpoint has shown that it has something to send. Call when `trickleAt` is due.
  * @param segment payload bytes of one wire segment of the near endpoint, 0 when unknown
- * @param shift window scale of the far peer
+ * @param rightEdge right edge of the far peer's window
+ * @param shift its window scale
  * @returns whether the near endpoint has to be told
  */
-export function openTrickle(frozen: Frozen, segment: number, shift: number, now: Micros): boolean {
+export function openTrickle(frozen: Frozen, segment: number, rightEdge: number, shift: number, now: Micros): boolean {
   frozen.trickleAt = now + frozen.trickleEvery;
   if (frozen.dribbleAt !== NEVER) return false;
   if (isTrickling(frozen)) return true;
   if (!frozen.probed) return false;
   const unit = 2 ** shift;
-  const piece = Math.max(unit, Math.floor(Math.min(PIECE, Math.max(1, segment - 1)) / unit) * unit);
+  const wanted = Math.max(unit, Math.floor(Math.min(PIECE, Math.max(1, segment - 1)) / unit) * unit);
+  // Never beyond what the far peer itself has offered.
+  const piece = Math.min(wanted, Math.floor(seqDiff(rightEdge, frozen.custody.end) / unit) * unit);
+  if (piece <= 0) return false;
   if (frozen.custody.room < piece || frozen.custody.fin) return false;
   frozen.probed = false;
   frozen.trickleEdge = (frozen.custody.end + piece) | 0;

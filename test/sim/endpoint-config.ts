@@ -29,6 +29,8 @@ export interface EndpointConfig extends SenderConfig {
   readonly closes: boolean;
   /** Close without ceremony at this time: RST, and RST again for whatever comes. */
   readonly abortsAt: Micros;
+  /** It does not say so: its host restarts. */
+  readonly vanishes: boolean;
   /** -1: the option is not sent. */
   readonly windowScale: number;
   readonly timestamps: boolean;
@@ -55,6 +57,7 @@ export const LINUX: Omit<EndpointConfig, 'name' | 'addresses' | 'port' | 'peerPo
   deeds: [],
   closes: true,
   abortsAt: NEVER,
+  vanishes: false,
   mss: 1448,
   burst: 1448,
   sack: true,

@@ -110,7 +110,7 @@ export class Endpoint {
     this.#now = now;
     if (this.state === 'failed' || this.state === 'closed') return;
     if (now >= this.config.abortsAt) {
-      this.#emit(RST | ACK, this.sender.sndNxt, 0, 0);
+      if (!this.config.vanishes) this.#emit(RST | ACK, this.sender.sndNxt, 0, 0);
       this.#fail('aborted');
       return;
     }
