@@ -23,7 +23,7 @@ import { EventHistory, toEventJson } from './control/history.ts';
 import type { Log } from './control/log.ts';
 import { Metrics } from './control/metrics.ts';
 import { MetricsServer } from './control/metrics-server.ts';
-import { changed, settingsOf, unchangeable } from './control/reload.ts';
+import { changed, refusedReload, settingsOf, unchangeable } from './control/reload.ts';
 import { packageVersion } from './control/version.ts';
 import { Backoff } from './datapath/backoff.ts';
 import { fineMicros } from './datapath/clock.ts';
@@ -332,8 +332,9 @@ export class Daemon implements ControlTarget {
     try {
       config = readAgain();
     } catch (error) {
-      this.#say('reload-refused', `the old configuration stays: ${(error as Error).message}`);
-      throw error;
+      const refusal = refusedReload(error as Error);
+      this.#say('reload-refused', refusal.message);
+      throw refusal;
     }
     const waiting = unchangeable(this.#config, config);
     this.#config = changed(this.#config, config);
@@ -342,8 +343,10 @@ export class Daemon implements ControlTarget {
       await this.#current().datapath.command({ kind: 'configure', settings: settingsOf(config) }),
       'done',
     );
-    const rest = waiting.length === 0 ? '' : `; at the next start: ${waiting.join(', ')}`;
-    return { flows, message: `${message}${rest}` };
+    if (waiting.length === 0) return { flows, message };
+    const rest = `not before the next start: ${waiting.join(', ')}`;
+    this.#log.warn({}, rest);
+    return { flows, message: `${message}; ${rest}` };
   }
 
   /** Settles when the datapath has answered; at once while it is being restarted. For the watchdog. */

@@ -1,4 +1,5 @@
 /** What of a new configuration can take effect while the gateway runs, and what has to wait for its next start. */
+import { TcpfreezeError } from '../base/errors.ts';
 import { NEVER } from '../base/time.ts';
 import type { Settings } from '../engine/configure.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
@@ -14,6 +15,15 @@ export function settingsOf(config: GatewayConfig): Settings {
     flowsPerHost: limits.flowsPerHost,
     parkedSyns: limits.parkedSyns,
   };
+}
+
+/** A broken file in one line, however many mistakes it has. */
+export function refusedReload(error: Error): TcpfreezeError {
+  const [first = '', ...others] = error.message.split('\n');
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+  const code = error instanceof TcpfreezeError ? error.code : 'CONFIG_INVALID';
+  const message = `the old configuration stays: ${first}${more}`;
+  return new TcpfreezeError(code, message, 'check the file: tcpfreeze doctor --config FILE', 1, error);
 }
 
 /** Settings that are taken over while running, by their path. */

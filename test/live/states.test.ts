@@ -12,7 +12,7 @@ import type { FlowJson, StatusJson } from '../../src/control/api.ts';
 import { LabGateway } from '../../src/lab/gateway.ts';
 import type { Namespace } from '../../src/lab/namespace.ts';
 import { ADDRESS, LAN_INTERFACE, Lab, WAN_INTERFACE } from '../../src/lab/topology.ts';
-import { storiesPossible } from './story-goals.ts';
+import { storiesPossible } from '../e2e/story-goals.ts';
 
 /** Seconds; user timeouts are a quarter of it. STATES_OUTAGE=60 gives the sizes of everyday life. */
 const OUTAGE = Number(process.env.STATES_OUTAGE ?? '12');

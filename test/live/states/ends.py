@@ -1,4 +1,4 @@
-"""Both ends of the cases of stories-states.test.ts, on the kernel's own sockets. One process per end runs all cases side by side.
+"""Both ends of the cases of states.test.ts, on the kernel's own sockets. One process per end runs all cases side by side.
 
 Standard input brings the stages: `lost`, `back`, `end`. Standard output takes `ready` when every connection is open, and the results
 as one JSON document at the end. Case N uses port 7000 + N.
