@@ -52,6 +52,7 @@ export class Detection {
   readonly #icmp: IcmpWatch;
   readonly #echo: EchoWatch;
   readonly #lan: LanWatch;
+  readonly #giveUp: FreezeContext['giveUp'];
   readonly #rerouting: Rerouting;
 
   /** @param ports in the order of the monitor's links */
@@ -69,6 +70,7 @@ export class Detection {
     this.#verdicts = verdicts;
     this.#events = events;
     this.#settler = settler;
+    this.#giveUp = (flow, why, now) => context.giveUp(flow, why, now);
     const settings = ports.map((port) => ({ ...NO_DETECTORS, ...port.detectors }));
     const probes = settings.map(({ echo }) => (echo === null ? null : new EchoProbe(echo.interval)));
     const nowhere = new PortWatch(-1, null, NO_DETECTORS, null, context.pacerOf(-1));
@@ -114,6 +116,15 @@ export class Detection {
   onEvent(event: LinkEvent, now: Micros): void {
     const link = this.#monitor.byName(event.name);
     if (link === undefined) return;
+    const { epochs } = this.#monitor;
+    const { changes } = epochs;
+    this.#dispatch(link, event, now);
+    if (epochs.changes === changes) return;
+    this.#settler.settleAll(now);
+    this.#tellStranded(link, now);
+  }
+
+  #dispatch(link: Link, event: LinkEvent, now: Micros): void {
     const { settings } = this.#watches[link.port + 1]!;
     switch (event.kind) {
       case 'icmp':
@@ -140,16 +151,11 @@ export class Detection {
   }
 
   #onKernel(link: Link, event: LinkEvent, now: Micros): void {
-    const { epochs } = this.#monitor;
-    const { changes } = epochs;
     if (this.#monitor.onEvent(event, now) !== null) this.#verdicts.announce(link, now);
     // Whoever gives the link an address has a lease for it.
     const isAddressed = event.kind === 'address' && event.present && event.global;
     if (isAddressed && link.evidence.lease !== null)
       this.#verdicts.say(link, 'lease', null, now, 'has an address again');
-    if (epochs.changes === changes) return;
-    this.#settler.settleAll(now);
-    this.#tellStranded(link, now);
   }
 
   /** Connections whose own address is gone: they wait for it, and people should know. */
@@ -165,7 +171,10 @@ export class Detection {
       if (epoch === null || epoch.to !== now) return;
       label = epoch.label;
       if (count++ >= STRANDED_MAX) return;
-      const message = `its address ${epoch.label} is gone from ${link.name}; it waits for the address to return`;
+      const message =
+        epoch.kind === 'host'
+          ? `its peer's address ${epoch.label} belongs to another host now; it waits for the former one`
+          : `its address ${epoch.label} is gone from ${link.name}; it waits for the address to return`;
       this.#events.push({ at: now, name: 'flow-stranded', message, flow: flow.id, link: link.name });
     });
     if (count === 0) return;
@@ -217,12 +226,26 @@ export class Detection {
     this.#rerouting.run(now);
     const { epochs } = this.#monitor;
     if (epochs.deadline > now) return;
+    this.#giveUpTaken(now);
     for (const epoch of epochs.expire(now)) {
       const name = this.#monitor.links[epoch.port]!.name;
       const message = `${epoch.label} has not returned to ${name}: its connections are given back as they are`;
       this.#events.push({ at: now, name: 'address-abandoned', message, link: name });
     }
     this.#settler.settleAll(now);
+  }
+
+  /** Connections whose peer's address was given to another host for good: nothing of theirs is for that one. */
+  #giveUpTaken(now: Micros): void {
+    const { epochs } = this.#monitor;
+    this.#table.forEach((flow) => {
+      if (flow.phase !== FROZEN) return;
+      const far = flow.near === 0 ? 1 : 0;
+      const at = flow.index * KEY_WORDS + 4 * far;
+      const epoch = epochs.covers(flow.halves[far].port, flow.family, this.#table.keys, at, flow.createdAt);
+      if (epoch?.kind === 'host' && epoch.until <= now)
+        this.#giveUp(flow, `${epoch.label} belongs to another host`, now);
+    });
   }
 
   /** The next echo to be sent, or undefined. */

@@ -12,6 +12,7 @@ import { type HostVerdict, Leases, type OwnVerdict } from '../link/leases.ts';
 import type { Link } from '../link/monitor.ts';
 import { type Neighbour, Neighbours } from '../link/neighbours.ts';
 import type { NextHops } from '../link/next-hops.ts';
+import { formatAddressBytes } from '../wire/address.ts';
 import { seqDiff } from '../wire/seq.ts';
 import type { Asker } from './asker.ts';
 import type { Inquiries } from './inquiry.ts';
@@ -25,6 +26,7 @@ const LIVELY: Micros = seconds(1);
 /** An answer to a question is to be expected within this time; a second failure then counts. */
 const ASKED: Micros = seconds(30);
 const ASKERS = 2;
+const MAX_OWNERS = 64;
 
 /** What the connections of one host, or over one link, show. */
 interface Use {
@@ -45,6 +47,8 @@ export class LanWatch {
   readonly #neighbours = new Neighbours();
   readonly #leases = new Leases();
   readonly #askedAt = new Map<Neighbour, Micros>();
+  /** By port and address: whose connections wait, where the address was given to another host. */
+  readonly #owners = new Map<string, string>();
 
   constructor(table: FlowTable, verdicts: Verdicts, watch: Watch, inquiries: Inquiries, asker: Asker, hops: NextHops) {
     this.#table = table;
@@ -116,11 +120,35 @@ export class LanWatch {
       this.#inquiries.onSign(host, now);
       return;
     }
+    if (verdict.kind === 'taken') {
+      this.#onTaken(link, verdict, now);
+      return;
+    }
     if (this.#useOf(link, { family, address: verdict.address }, now).count === 0) return;
     const host = this.#verdicts.hostOf(link.port, family, words, now);
     if (host === null) return;
     this.#verdicts.say(host, 'lease', verdict.text, now);
     this.#inquiries.begin(host, now);
+  }
+
+  /** An address has gone from one host to another: custody of the former one's connections is not for the new one. */
+  #onTaken(link: Link, taken: Extract<HostVerdict, { kind: 'taken' }>, now: Micros): void {
+    const { address, hardware, former } = taken;
+    const { epochs } = this.#verdicts.monitor;
+    const text = formatAddressBytes(address);
+    const key = `${link.port} ${text}`;
+    const owner = this.#owners.get(key);
+    if (owner === hardware) {
+      this.#owners.delete(key);
+      epochs.onTakenBack(link.port, text);
+      return;
+    }
+    const words = addressWords(address);
+    const family = words.length === 1 ? 4 : 6;
+    if (this.#useOf(link, { family, address }, now).count === 0) return;
+    if (this.#owners.size >= MAX_OWNERS) this.#owners.delete(this.#owners.keys().next().value!);
+    this.#owners.set(key, owner ?? former);
+    epochs.onTaken(link.port, family, words, text, now);
   }
 
   /** The kernel resolves the address, or an echo came back: proof of the neighbour, not of the connections. */

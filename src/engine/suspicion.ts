@@ -53,9 +53,9 @@ export class Suspicions {
   /** Something looks wrong behind `port`: ask, unless that is being done. @param askers in the first turn */
   begin(port: number, now: Micros, askers = ASKERS): void {
     const watch = this.#watches[port];
-    if (watch === undefined || watch.settings.keepalive === 'off' || watch.link?.isLost !== false) return;
+    if (watch === undefined || watch.link?.isLost !== false) return;
     watch.echo?.suspect(now);
-    if (watch.silence === null) return;
+    if (watch.silence === null || watch.settings.keepalive === 'off') return;
     const known = this.#questions.get(port);
     if (known !== undefined) {
       known.until = Math.max(known.until, now + LENGTH);

@@ -67,7 +67,7 @@ export class TablePath {
     const wasOpening = flow.phase === OPENING;
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet, now);
-    if (side === phases.SIDE_FAR) this.#parts.watch.onLife(flow, direction, now);
+    if (side !== phases.SIDE_ANY) this.#parts.watch.onLife(flow, direction, now);
     if (wasOpening && direction === 1 && (packet.flags & SYN) !== 0) this.#parts.watch.onAnswered(flow, now);
     if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
       // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.

@@ -85,7 +85,7 @@ export class Watch {
     if (isRepeat && watch.judgesHosts) this.#hosts.onRepeat(flow, far, now);
   }
 
-  /** A plausible packet came from the far half of a flow that is held. */
+  /** A plausible packet came from half `half` of a flow that is held, or one end of which is lost. */
   onLife(flow: Flow, half: 0 | 1, now: Micros): void {
     flow.halves[half].heardAt = now;
     this.#watches[flow.halves[half].port + 1]!.onHeard(now);

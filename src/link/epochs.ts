@@ -4,6 +4,7 @@
  * A connection that a router translates (NAT) is known beyond the link by the uplink's address of the time when it was opened. When
  * that address goes, packets may pass again over a new one, but not for this connection: whoever thaws it gets a reset. So
  * connections opened while an address was the link's first one are lost as long as it is gone, and given up after GRACE.
+ * A host of the LAN whose address was given to another host is not there any more either, for connections opened before.
  * On a LAN, a prefix whose last address goes takes the hosts with such addresses with it (a delegated prefix that changed).
  *
  * Limits. At most MAX_EPOCHS of each kind; the oldest are forgotten first.
@@ -32,7 +33,7 @@ export interface Epoch {
   readonly port: number;
   readonly family: 4 | 6;
   readonly label: string;
-  readonly kind: 'source' | 'prefix';
+  readonly kind: 'source' | 'prefix' | 'host';
   readonly words: Int32Array;
   readonly prefixLength: number;
   readonly from: Micros;
@@ -95,10 +96,26 @@ export class EpochList {
     if (!isServed && prefixLength > 0 && prefixLength < 32 * lost.words.length) this.#add('prefix', lost, now);
   }
 
+  /**
+   * The address of a host behind `port` belongs to another host from now on: connections opened before are not that one's.
+   * @param words one or four big-endian words
+   */
+  onTaken(port: number, family: 4 | 6, words: Int32Array, text: string, now: Micros): void {
+    this.#gone = this.#gone.filter((epoch) => epoch.kind !== 'host' || epoch.port !== port || epoch.label !== text);
+    this.#add('host', { port, family, text, words, prefixLength: 32 * words.length, since: 0 }, now);
+  }
+
+  /** The host has its address again. */
+  onTakenBack(port: number, text: string): void {
+    const before = this.#gone.length;
+    this.#gone = this.#gone.filter((epoch) => epoch.kind !== 'host' || epoch.port !== port || epoch.label !== text);
+    if (this.#gone.length < before) this.changes++;
+  }
+
   #add(kind: Epoch['kind'], lost: Address, now: Micros): void {
     const { port, family, words, prefixLength, since, text } = lost;
     if (this.#gone.length >= MAX_EPOCHS) this.#gone.shift();
-    const label = kind === 'source' ? text : `prefix of ${text}/${prefixLength}`;
+    const label = kind === 'prefix' ? `prefix of ${text}/${prefixLength}` : text;
     this.#gone.push({ kind, port, family, label, words, prefixLength, from: since, to: now, until: now + GRACE });
     this.changes++;
   }
@@ -108,7 +125,7 @@ export class EpochList {
     const words = wordsOf(address);
     const before = this.#gone.length;
     this.#gone = this.#gone.filter((epoch) => {
-      if (epoch.port !== port || epoch.family !== family) return true;
+      if (epoch.port !== port || epoch.family !== family || epoch.kind === 'host') return true;
       return epoch.kind === 'source' ? epoch.label !== text : !matchesPrefix(words, 0, epoch.words, epoch.prefixLength);
     });
     if (this.#gone.length < before) this.changes++;
@@ -138,9 +155,9 @@ export class EpochList {
   covers(port: number, family: 4 | 6, words: Int32Array, at: number, openedAt: Micros): Epoch | null {
     for (const epoch of this.#gone) {
       if (epoch.port !== port || epoch.family !== family) continue;
-      if (epoch.kind === 'source') {
-        if (openedAt >= epoch.from && openedAt < epoch.to) return epoch;
-      } else if (matchesPrefix(words, at, epoch.words, epoch.prefixLength)) return epoch;
+      if (epoch.kind !== 'prefix' && (openedAt < epoch.from || openedAt >= epoch.to)) continue;
+      if (epoch.kind === 'source') return epoch;
+      if (matchesPrefix(words, at, epoch.words, epoch.prefixLength)) return epoch;
     }
     return null;
   }

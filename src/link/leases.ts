@@ -46,8 +46,10 @@ export type OwnVerdict =
 export type HostVerdict =
   | { readonly kind: 'gone'; readonly address: Uint8Array; readonly text: string }
   | { readonly kind: 'back'; readonly address: Uint8Array }
-  /** `address` belongs to another host now, or its host has taken another address. */
+  /** Its host has taken another address. */
   | { readonly kind: 'moved'; readonly address: Uint8Array; readonly text: string }
+  /** `address` belongs to the host `hardware` now, it was `former`'s. */
+  | { readonly kind: 'taken'; readonly address: Uint8Array; readonly hardware: string; readonly former: string }
   | { readonly kind: 'none' };
 
 const NONE = { kind: 'none' } as const;
@@ -164,7 +166,7 @@ export class Leases {
     const holder = this.#byAddress.get(`${port} ${text}`);
     this.#remember(port, address, hardware);
     if (holder !== undefined && hardware !== '' && holder.hardware !== '' && holder.hardware !== hardware) {
-      return { kind: 'moved', address, text: `address belongs to ${hardware} now, it was ${holder.hardware}'s` };
+      return { kind: 'taken', address, hardware, former: holder.hardware };
     }
     if (seen !== undefined && formatAddressBytes(seen.address) !== text) {
       return { kind: 'moved', address: seen.address, text: `its host ${hardware} has moved to ${text}` };

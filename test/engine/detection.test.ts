@@ -183,8 +183,22 @@ describe('the lease of a LAN host', () => {
     const rig = quiet();
     new Conversation(rig, LAN_LOST).open();
     lease(rig, 'bound', host);
+    rig.advance(1_000);
     lease(rig, 'bound', { ...host, hardware: OTHER_MAC });
-    expect(standing(rig)['10.1.0.2']![0]).toMatch(/belongs to 02:00:00:00:00:08 now/);
+    expect(phases(rig)).toEqual(['frozen']);
+    expect(rig.events.find(({ name }) => name === 'flow-stranded')?.message).toMatch(/belongs to another host now/);
+    // What the new owner opens is its own.
+    new Conversation(rig, LAN_LOST, 40_001).open();
+    expect(phases(rig)).toEqual(['frozen', 'flowing']);
+    lease(rig, 'bound', host);
+    rig.settle();
+    expect(phases(rig)).toEqual(['flowing', 'flowing']);
+    rig.advance(1_000);
+    lease(rig, 'bound', { ...host, hardware: OTHER_MAC });
+    expect(phases(rig)).toEqual(['frozen', 'frozen']);
+    rig.advance(seconds(121));
+    expect(rig.events.filter(({ name }) => name === 'flow-given-up')).toHaveLength(2);
+    expect(phases(rig).filter((phase) => phase === 'flowing')).toEqual([]);
   });
 });
 
