@@ -139,14 +139,20 @@ describe.skipIf(reason !== null)('the Debian package', () => {
     await flowOn(flows, 'after the watchdog');
   });
 
-  test('upgraded while connections flow: they go on, the configuration stays', async () => {
+  test('upgraded during an outage: frozen connections stay frozen, and go on; the configuration stays', async () => {
     const before = await property('MainPID');
+    await lab.link.cut('carrier');
+    const frozen = async (): Promise<boolean> => (await status()).flows.frozen === flows.length;
+    await until(frozen, { what: 'all frozen', timeoutMillis: 10_000 });
+    const isHeld = async (): Promise<boolean> => (await status()).custodyBytes > 0;
+    await until(isHeld, { what: 'bytes in custody', timeoutMillis: 5_000 });
     await install(packages[1]!);
-    await until(async () => (await property('ActiveState')) === 'active', {
-      what: 'active again',
-      timeoutMillis: 20_000,
-    });
+    const isActive = async (): Promise<boolean> => (await property('ActiveState')) === 'active';
+    await until(isActive, { what: 'active again', timeoutMillis: 20_000 });
     expect(await property('MainPID')).not.toBe(before);
+    const after = await status();
+    expect([after.flows.frozen, after.custodyBytes > 0]).toEqual([flows.length, true]);
+    await lab.link.restore();
     expect(await machine.run('cat', CONFIGURATION)).toMatch(/wan0/);
     await flowOn(flows, 'after the upgrade');
   });
