@@ -39,6 +39,6 @@ COPY docker /opt/docker
 RUN chmod 755 /opt/tcpfreeze/dist/cli.js && ln -s /opt/tcpfreeze/dist/cli.js /usr/local/bin/tcpfreeze && mkdir -p /run/tcpfreeze
 # Root, because a container gives other users no ambient capabilities, and ip and nft inherit theirs only as such
 # (capabilities(7)). docker-compose.yml drops all but two of root's.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["/opt/docker/healthy.sh"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 CMD ["node", "/opt/docker/healthy.mjs"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/docker/gateway.sh"]
