@@ -105,3 +105,16 @@ describe('verdict of a link', () => {
     expect(monitor.links.some((link) => link.isLost)).toBe(false);
   });
 });
+
+describe('a link whose interface does not exist yet', () => {
+  it('is lost from the start, says so, and is up when the interface appears', () => {
+    const monitor = new LinkMonitor([PORTS[0], { ...PORTS[1], absent: true }], 5);
+    const link = monitor.byName('wan0')!;
+    expect([link.isLost, link.reason, link.canCarry]).toEqual([true, 'interface not there yet', false]);
+    expect(monitor.byName('lan0')!.isLost).toBe(false);
+    expect(monitor.onEvent(interfaceEvent({ up: false, carrier: false, operState: 2 }), 10)).toBeNull();
+    expect(link.reason).toBe('interface down');
+    expect(monitor.onEvent(interfaceEvent({}), 20)).toBe(link);
+    expect([link.isLost, link.since]).toEqual([false, 20]);
+  });
+});
