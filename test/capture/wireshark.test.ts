@@ -6,6 +6,9 @@ import { join as joinPath, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PcapngWriter } from '../../src/capture/pcapng-writer.ts';
 import { checkCapture } from '../../src/lab/capture.ts';
+import { ACK, SYN } from '../../src/wire/tcp-flags.ts';
+import { Conversation, SEGMENT, type Segment, stream } from '../engine/conversation.ts';
+import { Rig } from '../engine/rig.ts';
 import { join } from './files.ts';
 import { listed, replayListed } from './replayed.ts';
 import { hasTshark, tsharkFields } from './tshark.ts';
@@ -146,6 +149,52 @@ describe.skipIf(!hasTshark)('Wireshark', () => {
     expect(fields(story, 'tcpfreeze.action == "probe-answer" && tcp.analysis.duplicate_ack', 'frame.number')).toEqual(
       [],
     );
+  });
+
+  test('sees answers to probes with a byte as such (BSD, Windows)', () => {
+    const rig = new Rig();
+    const seen: Uint8Array[] = [];
+    const c = new Conversation(rig);
+    // What is on the cable of the surviving side, in its order: what the near endpoint sends, what it is sent.
+    const say = (segment: Segment): void => {
+      seen.push(c.bytes('near', segment).slice());
+      c.send('near', segment);
+      seen.push(...rig.take().map(({ bytes }) => bytes));
+    };
+    seen.push(c.bytes('near', { seq: 0, flags: SYN }).slice());
+    c.open();
+    seen.push(
+      c.bytes('far', { seq: 0, ack: 1, flags: SYN | ACK }).slice(),
+      c.bytes('near', { seq: 1, ack: 1 }).slice(),
+    );
+    rig.take();
+    c.data('near', 1);
+    seen.push(c.bytes('near', { seq: 1, payload: stream(1, SEGMENT) }).slice());
+    c.lose();
+    seen.push(...rig.take().map(({ bytes }) => bytes));
+    for (let probe = 0; probe < 3; probe++) {
+      rig.advance(1_000_000 << probe);
+      say({ seq: 1 + SEGMENT, payload: stream(1 + SEGMENT, 1) });
+    }
+    const path = joinPath(directory, 'probes.pcapng');
+    const parts: Uint8Array[] = [];
+    const writer = new PcapngWriter({ application: 'test' }, [{ name: 'lan0', description: '' }], 65_535, (bytes) =>
+      parts.push(bytes.slice()),
+    );
+    seen.forEach((bytes, index) => {
+      writer.packet({
+        interface: 0,
+        time: BigInt(index) * 1_000_000_000n,
+        bytes,
+        originalLength: bytes.length,
+        direction: 1,
+        comment: null,
+      });
+    });
+    writer.flush();
+    writeFileSync(path, join(parts));
+    const flags = (name: string): number => tsharkFields(path, ['frame.number'], '-Y', `tcp.analysis.${name}`).length;
+    expect([flags('zero_window_probe'), flags('zero_window_probe_ack')]).toEqual([3, 3]);
   });
 
   test('sees the window open again where the gateway says so', () => {
