@@ -4,6 +4,7 @@
  * place on the sequence circle.
  */
 import { type CounterName, readCounters } from '../../src/base/counters.ts';
+import { eventKind } from '../../src/base/event-table.ts';
 import { COUNTERS_BYTES } from '../../src/base/figures.ts';
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { Command, EngineEvent, FlowSnapshot, Reply } from '../../src/engine/commands.ts';
@@ -169,12 +170,20 @@ export class Rig {
     return this.engine.pollTimeout() === NEVER;
   }
 
+  /** Nothing comes with an event that the table of events does not name. */
+  #tell(event: EngineEvent): void {
+    for (const figure of Object.keys(event.figures ?? {})) {
+      const name = figure.replace(/Micros$/, '');
+      if (!eventKind(event.name).figures.includes(name)) throw new Error(`${event.name} has no figure ${name}`);
+    }
+    this.events.push(event);
+  }
+
   #drain(): void {
     for (let length = this.engine.pollTransmit(); length > 0; length = this.engine.pollTransmit()) {
       const at = this.engine.transmitOffset;
       this.#emitted.push({ at: this.now, bytes: this.outbox.slice(at, at + length) });
     }
-    for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent())
-      this.events.push(event);
+    for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent()) this.#tell(event);
   }
 }
