@@ -178,6 +178,7 @@ export class IcmpSuspects {
 
   get deadline(): Micros {
     let next = NEVER;
+    if (this.#suspects.size === 0) return next;
     for (const { verdictAt } of this.#suspects.values()) next = Math.min(next, verdictAt);
     return next;
   }

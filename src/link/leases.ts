@@ -68,6 +68,12 @@ export class Leases {
 
   /** A report about the gateway's own lease on `port`. */
   onOwn(port: number, event: DhcpEvent, now: Micros): OwnVerdict {
+    const verdict = this.#judgeOwn(port, event, now);
+    this.#setDeadline();
+    return verdict;
+  }
+
+  #judgeOwn(port: number, event: DhcpEvent, now: Micros): OwnVerdict {
     const key = `${port}/${event.family}`;
     const address = textOf(event.address);
     const known = this.#own.get(key);
@@ -108,10 +114,12 @@ export class Leases {
   }
 
   /** When a lease of the gateway's own comes to T2 or to its end without a word. */
-  get deadline(): Micros {
-    let next = NEVER;
-    for (const { rebindAt, endAt } of this.#own.values()) next = Math.min(next, rebindAt, endAt + EXPIRY_SLACK);
-    return next;
+  deadline: Micros = NEVER;
+
+  #setDeadline(): void {
+    this.deadline = NEVER;
+    for (const { rebindAt, endAt } of this.#own.values())
+      this.deadline = Math.min(this.deadline, rebindAt, endAt + EXPIRY_SLACK);
   }
 
   /** Own leases that came to T2 (`suspect`) or to their end (`lost`) by the gateway's own count. */
@@ -127,6 +135,7 @@ export class Leases {
         found.push({ port: lease.port, verdict: { kind: 'suspect' } });
       }
     }
+    this.#setDeadline();
     return found;
   }
 
