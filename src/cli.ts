@@ -65,6 +65,7 @@ controlOption(program.command('run').description('run the gateway in the foregro
   .option('--drain <duration>', 'when stopped, deliver what is in custody first, for at most this long', durationOption)
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LOG_LEVELS))
   .option('--print-config', 'print the configuration in effect and where each value comes from, then end')
+  .option('--no-supervisor', 'no second process that starts a dead or hanging gateway again')
   .option('--no-steering', 'bring up the TUN device only, change no rules and routes')
   .action(async (flags: RunFlags) => (await import('./cli/run.ts')).run(flags));
 

@@ -11,6 +11,7 @@ import { controlPath } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
 import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig, type LinkConfig, type LinkRole, type LogLevel } from '../policy/policy.ts';
+import { giveSigns, shouldSupervise, supervise } from './supervise.ts';
 
 /** How often custody is looked at while the end waits for it. */
 const DRAIN_LOOK_MILLIS = 100;
@@ -23,6 +24,8 @@ export interface RunFlags {
   readonly journal?: string;
   readonly logLevel?: LogLevel;
   readonly steering: boolean;
+  /** A process of its own watches the gateway and starts it anew. */
+  readonly supervisor: boolean;
   /** When stopped, custody is delivered first, for at most this long (micros). */
   readonly drain?: number;
   /** Print the configuration in effect, and do nothing else. */
@@ -31,6 +34,10 @@ export interface RunFlags {
 
 /** Runs until SIGTERM or SIGINT. @throws TcpfreezeError with nothing left changed */
 export async function run(flags: RunFlags): Promise<void> {
+  if (flags.supervisor && flags.printConfig !== true && shouldSupervise()) {
+    process.exitCode = await supervise(process.argv[1]!, process.argv.slice(2));
+    return;
+  }
   const file = flags.config === undefined ? { config: DEFAULT_CONFIG, document: {} } : readConfig(flags.config);
   const config = withFlags(file.config, flags);
   if (flags.printConfig === true) {
@@ -55,10 +62,12 @@ export async function run(flags: RunFlags): Promise<void> {
     // What is wrong with the file is told as an event.
     daemon.reload().catch(() => {});
   };
+  const endSigns = giveSigns();
   const notify = SdNotify.fromEnvironment(() => daemon.answers());
   notify.ready();
   const end = await Promise.race([signalled, daemon.failed]);
   notify.stopping();
+  endSigns();
   if (typeof end === 'string') {
     log.info({ signal: end }, 'stopping');
     if (flags.drain !== undefined) await drain(daemon, flags.drain, log);
@@ -87,7 +96,7 @@ async function drain(daemon: Daemon, micros: Micros, log: Log): Promise<void> {
 export function withDecisions(
   document: unknown,
   config: GatewayConfig,
-  flags: Omit<RunFlags, 'steering'>,
+  flags: Omit<RunFlags, 'steering' | 'supervisor'>,
 ): [document: unknown, decided: Setting[]] {
   const written = (document ?? {}) as { readonly links?: Record<string, object>; readonly control?: string };
   const links = Object.fromEntries(config.links.map(({ name, role }) => [name, { ...written.links?.[name], role }]));
@@ -112,7 +121,7 @@ export function withDecisions(
  * Flags override the file; an interface named by a flag gets that role, whatever the file says.
  * @throws TcpfreezeError NO_LINKS, LINK_TWICE
  */
-export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering'>): GatewayConfig {
+export function withFlags(config: GatewayConfig, flags: Omit<RunFlags, 'steering' | 'supervisor'>): GatewayConfig {
   const links = new Map<string, Pick<LinkConfig, 'name' | 'role'>>();
   for (const role of ['lan', 'wan'] as const) {
     const named = flags[role] ?? config.links.filter((link) => link.role === role).map((link) => link.name);
@@ -153,7 +162,7 @@ function addLink(
   links: Map<string, Pick<LinkConfig, 'name' | 'role'>>,
   name: string,
   role: LinkRole,
-  flags: Omit<RunFlags, 'steering'>,
+  flags: Omit<RunFlags, 'steering' | 'supervisor'>,
 ): void {
   const other = links.get(name);
   if (other !== undefined && other.role !== role) {

@@ -145,7 +145,7 @@ export function runLoop(
       more = last > 0;
     }
     if (engine.pollTimeout() <= now) engine.handleTimeout(now);
-    const batch = engine.pollJournal();
+    const batch = engine.pollJournal(now);
     if (batch !== null) host.writeJournal(batch);
     writeTransmits(engine, device, counters, captures);
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) events.push(event);

@@ -222,8 +222,8 @@ export class Engine {
   }
 
   /** The next write to the journal, or null. Asked before `pollTransmit`; its success comes back as `handleJournalSync`. */
-  pollJournal(): JournalBatch | null {
-    const batch = this.#parts.context.journal.poll();
+  pollJournal(now: Micros): JournalBatch | null {
+    const batch = this.#parts.context.journal.poll(now);
     if (batch !== null) {
       this.#counters[COUNTER.journalBatches]! += 1;
       this.#counters[COUNTER.journalBytes]! += batch.length;

@@ -3,8 +3,10 @@
  * belong to another one now. Until an end has sent a segment that fits, nothing is replayed to it, and what does not fit passes
  * unchanged; a custody byte never reaches a connection that it does not belong to.
  *
- * Fits.    Near: SEG.SEQ between what the far peer had acknowledged and what it would have accepted. Far: SEG.ACK between
- *          the start of custody and the same edge, and SEG.SEQ near the near endpoint's RCV.NXT. TSval not older than known.
+ * Fits.    Near: SEG.SEQ from what the far peer had acknowledged on. Far: SEG.ACK from the start of custody on, and SEG.SEQ near
+ *          the near endpoint's RCV.NXT. Not further than what may have passed while no gateway ran: a flow that was given back just
+ *          before the crash is still in the journal, and an ACK beyond custody says that nothing is left to deliver. TSval
+ *          not older than known.
  * Learns.  The kernel carried the connection while no gateway ran, so what is remembered is old: the first fitting segment sets RCV.NXT
  *          and windows, and its TSecr tells the newest TSval that its sender has seen of the other end (RFC 7323 4.3),
  *          without which synthesized segments would fail PAWS.
@@ -21,7 +23,7 @@ import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 
 /** What lies this far below the left edge may still be a late retransmission (an unscaled window). */
 const BELOW: number = 65_536;
-/** Most bytes that may have passed from the far peer while no gateway ran. */
+/** Most bytes that may have passed either way while no gateway ran. */
 const PASSED_MAX: number = 2 ** 28;
 /** Two segments within this distance answer each other. */
 const CONVERSATION: number = 2 ** 24;
@@ -61,7 +63,7 @@ function fitsNear(frozen: Frozen, endpoint: Half, peer: Half, packet: Packet): b
   const fromBase = seqDiff(packet.seq, frozen.custody.base);
   return (
     fromBase >= -BELOW - 1 &&
-    !seqGt(packet.seq, edgeOf(frozen, peer)) &&
+    !seqGt(packet.seq, (edgeOf(frozen, peer) + PASSED_MAX) | 0) &&
     isClose(packet.ack, peer.sndNxt) &&
     isYoung(endpoint, packet)
   );
@@ -70,7 +72,7 @@ function fitsNear(frozen: Frozen, endpoint: Half, peer: Half, packet: Packet): b
 function fitsFar(frozen: Frozen, peer: Half, endpoint: Half, packet: Packet): boolean {
   return (
     !seqLt(packet.ack, frozen.custody.base) &&
-    !seqGt(packet.ack, seqMax(edgeOf(frozen, peer), endpoint.sndNxt)) &&
+    !seqGt(packet.ack, (seqMax(edgeOf(frozen, peer), endpoint.sndNxt) + PASSED_MAX) | 0) &&
     isClose(packet.seq, endpoint.rcvNxt) &&
     isYoung(peer, packet)
   );

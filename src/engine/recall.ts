@@ -15,6 +15,9 @@ import type { EngineParts } from './assembly.ts';
 /** Both ends, as `Frozen.unproven` has them. */
 const BOTH_ENDS = 3;
 
+/** A newer record of the connection has been taken up. */
+const SUPERSEDED = -2;
+
 export interface Recalled {
   readonly flows: number;
   readonly bytes: number;
@@ -40,8 +43,10 @@ export function recall(parts: EngineParts, records: readonly Uint8Array[], now: 
   }
   let flows = 0;
   let bytes = 0;
-  for (const [id, chain] of chains) {
+  // The newest first: an older record of the same connection is of a freeze that was over (freeze/journal.ts, LINGER).
+  for (const [id, chain] of [...chains].sort(([a], [b]) => b - a)) {
     const taken = recallOne(parts, id, chain, now);
+    if (taken === SUPERSEDED) continue;
     if (taken < 0) dropped++;
     else {
       flows++;
@@ -61,7 +66,7 @@ export function recall(parts: EngineParts, records: readonly Uint8Array[], now: 
   return { flows, bytes, dropped };
 }
 
-/** @returns bytes in custody, or -1 when the flow cannot be restored */
+/** @returns bytes in custody; -1 when the flow cannot be restored; SUPERSEDED */
 function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[], now: Micros): number {
   const { table, context, monitor } = parts;
   const head = emptyHead();
@@ -71,7 +76,7 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
     return -1;
   }
   const flow = table.restore(head.key, now);
-  if (flow === null) return -1;
+  if (flow === null) return table.size < table.capacity ? SUPERSEDED : -1;
   for (const half of [0, 1] as const) flow.halves[half].port = monitor.byName(head.ports[half])?.port ?? -1;
   parts.admission.readmit(flow, now);
   const frozen = new Frozen(new Custody(context.budget, 0, flow.host), 0);

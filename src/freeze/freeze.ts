@@ -204,7 +204,7 @@ export class Freezer {
   /** Forgets the frozen state of a flow that ends. */
   release(flow: Flow): void {
     const frozen = flow.frozen as Frozen | null;
-    if (frozen !== null) this.#context.journal.ended(frozen);
+    if (frozen !== null) this.#context.journal.ended(frozen, NEVER);
     frozen?.custody.discard();
     if (frozen !== null) this.#context.parking.leave(flow, frozen);
     flow.frozen = null;
@@ -264,7 +264,7 @@ export class Freezer {
           synthesizer.ack(flow, far, endpoint.rcvNxt, custody.end, window, endpoint.tsVal, note);
         }
       }
-      this.#context.journal.ended(frozen);
+      this.#context.journal.ended(frozen, frozen.nearReset ? NEVER : now);
       flow.frozen = null;
       flow.frozenSince = NEVER;
       if (flow.phase === FLOWING) succeed(this.#context, flow, frozen);

@@ -242,7 +242,7 @@ export class Handback {
     this.deadline = now;
     if (seqGe(ack, ce)) {
       // Everything is delivered: from here on the gateway is a wire again, this very packet included.
-      this.#context.journal.ended(frozen);
+      this.#context.journal.ended(frozen, frozen.nearReset ? NEVER : now);
       flow.frozen = null;
       flow.phase = FLOWING;
       this.#context.counters[COUNTER.handbacks]! += 1;

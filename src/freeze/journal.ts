@@ -14,6 +14,7 @@
  *           new losses are met without custody (engine/journalling.ts).
  * References. record.ts for the format; the shell's side is src/journal.
  */
+import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import { KEY_WORDS } from '../flow/flow.ts';
 import type { FlowTable } from '../flow/table.ts';
@@ -24,6 +25,8 @@ import { emptyHead, FRAME_BYTES, type HeldHead, STATE_BYTES_MAX, writeEnded, wri
 
 /** Written beyond what is held before everything is written anew (bytes). */
 const SLACK_BYTES = 32 * 2 ** 20;
+/** How long a flow that was given back is kept in the journal: longer than its first round trips. */
+const LINGER: Micros = 3_000_000;
 /** Room of one `RECORD_ENDED`. */
 const ENDED_BYTES = FRAME_BYTES + 16;
 
@@ -55,6 +58,7 @@ export class Journal {
   /** Flows with something to write, each once. */
   #marked: Flow[] = [];
   #ended: number[] = [];
+  #lingering: { readonly id: number; readonly until: Micros }[] = [];
   #pending: Pending[] = [];
   #number = 0;
   #nextId = 1;
@@ -84,13 +88,25 @@ export class Journal {
     this.#marked.push(flow);
   }
 
-  /** `flow` is no longer held: what the journal says of `frozen` is void. */
-  ended(frozen: Frozen): void {
+  /**
+   * The flow is no longer held: what the journal says of `frozen` is void.
+   * @param since when it was given back. A process that dies just then may have taken the news with it: its successor takes the
+   *   flow up once more, hears that everything has arrived, and opens the sender's window again. NEVER: it ended
+   */
+  ended(frozen: Frozen, since: Micros): void {
     frozen.isMarked = false;
     if (frozen.journalId === 0) return;
-    this.#ended.push(frozen.journalId);
+    this.#lingering.push({ id: frozen.journalId, until: since === NEVER ? 0 : since + LINGER });
     frozen.journalId = 0;
-    this.#live--;
+  }
+
+  /** Voids the records of flows that were given back long enough ago. */
+  #expire(now: Micros): void {
+    if (this.#lingering.length === 0) return;
+    const before = this.#lingering.length;
+    for (const { id, until } of this.#lingering) if (until <= now) this.#ended.push(id);
+    this.#lingering = this.#lingering.filter(({ until }) => until > now);
+    this.#live -= before - this.#lingering.length;
   }
 
   /** A flow was restored from the journal under `id`, of which everything is durable. */
@@ -108,7 +124,8 @@ export class Journal {
   }
 
   /** The next batch, or null when there is nothing to write. */
-  poll(): JournalBatch | null {
+  poll(now: Micros): JournalBatch | null {
+    this.#expire(now);
     if (this.isBroken || (this.#marked.length === 0 && this.#ended.length === 0 && !this.#wantsFresh)) return null;
     if (this.#live === 0 && this.#marked.length === 0) return this.#restart();
     if (this.#written > 2 * this.#budget.used + SLACK_BYTES) this.#wantsFresh = true;
@@ -141,6 +158,8 @@ export class Journal {
       this.#pending.push({ batch: number, flow, frozen, end: custody.end });
     }
     const fresh = this.#wantsFresh;
+    // Of what lingers nothing is left that could be written anew.
+    if (fresh) this.#live -= this.#lingering.splice(0).length;
     this.#finish(fresh ? at : this.#written + at);
     return { number, buffer, length: at, urgent, fresh };
   }
@@ -211,6 +230,8 @@ export class Journal {
   /** Writing has failed: nothing more becomes durable until `mend`. */
   fail(): void {
     this.isBroken = true;
+    this.#live -= this.#lingering.length;
+    this.#lingering = [];
     this.#budget.closed = true;
     this.#pending = [];
     for (const flow of this.#marked) {

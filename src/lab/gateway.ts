@@ -72,6 +72,7 @@ export class LabGateway {
       ...links,
       '--control',
       control,
+      '--no-supervisor',
       '--journal',
       join(directory, 'journal'),
       ...(options.args ?? []),

@@ -80,7 +80,9 @@ export const POLLHUP = 0x10;
 export const POLLNVAL = 0x20;
 
 /** uapi/linux/prctl.h. */
+const PR_SET_PDEATHSIG = 1;
 const PR_SET_TIMERSLACK = 29;
+const SIGKILL = 9;
 
 /** uapi/linux/sched.h. */
 export const CLONE_NEWNET = 0x40000000;
@@ -186,6 +188,11 @@ export function madvise(address: number, length: number, advice: number): number
  */
 export function setTimerSlack(nanos: number): number {
   return cPrctl(PR_SET_TIMERSLACK, 'unsigned long', nanos) < 0 ? -koffi.errno() : 0;
+}
+
+/** The kernel kills this process when the one that started it ends (prctl(2), PR_SET_PDEATHSIG). 0 or -errno. */
+export function dieWithParent(): number {
+  return cPrctl(PR_SET_PDEATHSIG, 'unsigned long', SIGKILL) < 0 ? -koffi.errno() : 0;
 }
 
 /** Moves the calling thread into a namespace. 0 or -errno. @param type CLONE_*, which the descriptor must be of */

@@ -305,7 +305,7 @@ export class Storm {
   /** The journal's writer: prompt, late, or failing for a while. */
   #write(): void {
     const random = this.#random;
-    for (let batch = this.#engine.pollJournal(); batch !== null; batch = this.#engine.pollJournal()) {
+    for (let batch = this.#engine.pollJournal(this.#now); batch !== null; batch = this.#engine.pollJournal(this.#now)) {
       this.#written = batch.number;
     }
     const choice = random.nextBelow(64);

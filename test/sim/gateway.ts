@@ -120,7 +120,7 @@ export class Gateway {
   }
 
   drain(now: Micros): void {
-    const batch = this.engine.pollJournal();
+    const batch = this.engine.pollJournal(now);
     if (batch !== null) this.batches.push(batch);
     for (let turns = 0; ; turns++) {
       if (turns > 100_000) throw new Error('pollTransmit never ends');
