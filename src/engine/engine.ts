@@ -173,7 +173,7 @@ export class Engine {
 
   handleLink(event: LinkEvent, now: Micros): void {
     this.#present.now = now;
-    if (event.kind === 'icmp') this.#parts.recut.onIcmp(event, now);
+    if (event.kind === 'icmp' && this.#parts.recut.onIcmp(event, now)) return;
     this.#parts.detection.onEvent(event, now);
   }
 

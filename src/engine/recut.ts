@@ -35,12 +35,12 @@ export class Recut {
     this.#handback = handback;
   }
 
-  /** An ICMP message was seen. @returns whether it concerned a delivery */
+  /** An ICMP message was seen. @returns whether it says "too big", which is no sign of a loss, whomever it concerns */
   onIcmp(event: IcmpEvent, now: Micros): boolean {
-    if (this.#handback.flows.length === 0 || !this.#parse(event.bytes)) return false;
+    if (!this.#parse(event.bytes)) return false;
     const error = this.#error;
     const mtu = error.mtu === 0 ? MTU_UNSTATED : error.mtu;
-    if (mtu < MTU_MIN[error.family]) return false;
+    if (mtu < MTU_MIN[error.family]) return true;
     const { keys } = this.#context.table;
     for (const flow of this.#handback.flows) {
       const frozen = flow.frozen as Frozen | null;
@@ -62,7 +62,7 @@ export class Recut {
       this.#handback.deadline = now;
       return true;
     }
-    return false;
+    return true;
   }
 
   #parse(bytes: Uint8Array): boolean {

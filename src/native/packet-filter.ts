@@ -32,7 +32,7 @@ type Line =
   | readonly ['at', string]
   | readonly ['return', number];
 
-/** IPv4: ICMP 3 (but "fragmentation needed", which is no loss) and 11; UDP to 67 and 68. No fragments but first ones. */
+/** IPv4: ICMP 3 ("fragmentation needed" is among them: what is being delivered is cut anew) and 11; UDP to 67 and 68. No fragments but first ones. */
 export const TAP_IPV4: readonly Instruction[] = assemble([
   ['load', LDH, 6],
   ['if', JSET, 0x1fff, 'no', 'whole'],
@@ -46,10 +46,7 @@ export const TAP_IPV4: readonly Instruction[] = assemble([
   ['load', LDB_X, 0],
   ['if', JEQ, 11, 'yes', 'not exceeded'],
   ['at', 'not exceeded'],
-  ['if', JEQ, 3, 'unreachable', 'no'],
-  ['at', 'unreachable'],
-  ['load', LDB_X, 1],
-  ['if', JEQ, 4, 'no', 'yes'],
+  ['if', JEQ, 3, 'yes', 'no'],
   ['at', 'udp'],
   ['load', LDH_X, 2],
   ['if', JEQ, 67, 'yes', 'not 67'],
@@ -61,7 +58,7 @@ export const TAP_IPV4: readonly Instruction[] = assemble([
   ['return', 0],
 ]);
 
-/** IPv6 without extension headers: ICMPv6 1 and 3; UDP to 546 and 547. */
+/** IPv6 without extension headers: ICMPv6 1, 2 ("too big") and 3; UDP to 546 and 547. */
 export const TAP_IPV6: readonly Instruction[] = assemble([
   ['load', LDB, 6],
   ['if', JEQ, 58, 'icmp', 'not icmp'],
@@ -71,6 +68,8 @@ export const TAP_IPV6: readonly Instruction[] = assemble([
   ['load', LDB, 40],
   ['if', JEQ, 1, 'yes', 'not unreachable'],
   ['at', 'not unreachable'],
+  ['if', JEQ, 2, 'yes', 'not too big'],
+  ['at', 'not too big'],
   ['if', JEQ, 3, 'yes', 'no'],
   ['at', 'udp'],
   ['load', LDH, 42],

@@ -60,7 +60,7 @@ describe('IPv4', () => {
     ['host unreachable behind IP options', ip4(1, [3, 1], { options: 8 }), true],
     ['administratively prohibited', ip4(1, [3, 13]), true],
     ['time exceeded', ip4(1, [11, 0]), true],
-    ['fragmentation needed is no loss', ip4(1, [3, 4]), false],
+    ['fragmentation needed', ip4(1, [3, 4]), true],
     ['echo request', ip4(1, [8, 0]), false],
     ['echo reply', ip4(1, [0, 0]), false],
     ['a later fragment', ip4(1, [3, 0], { fragment: 100 }), false],
@@ -79,7 +79,7 @@ describe('IPv6', () => {
   test.each([
     ['unreachable', ip6(58, [1, 0]), true],
     ['time exceeded', ip6(58, [3, 0]), true],
-    ['packet too big is no loss', ip6(58, [2, 0]), false],
+    ['packet too big', ip6(58, [2, 0]), true],
     ['echo request', ip6(58, [128, 0]), false],
     ['neighbour solicitation', ip6(58, [135, 0]), false],
     ['to the DHCPv6 server', udp6(546, 547, new Uint8Array(4)), true],
