@@ -82,6 +82,6 @@ describe('random endings', () => {
       const failures: string[] = [];
       for (let seed = from; seed < to && failures.length < 5; seed++) failures.push(...failuresOf(seed));
       expect(failures).toEqual([]);
-    });
+    }, 600_000);
   }
 });
