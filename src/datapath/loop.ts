@@ -140,6 +140,8 @@ export function runLoop(
     if ((ready & DEVICE_GONE) !== 0) return 'device-gone';
     more = false;
     if ((ready & READY_DEVICE) !== 0) {
+      // What links and commands have brought about goes before the packets that come now.
+      writeTransmits(engine, device, counters, captures);
       const last = passPackets(engine, device, counters, captures, now);
       if (last === -EBADFD) return 'device-gone';
       more = last > 0;
@@ -190,6 +192,8 @@ function passPackets(
       if (written < 0) countWrite(counters, written);
     }
     if (captures.isActive) captures.handled(disposition);
+    // At once: behind later packets of the batch its sequence number and time stamp would be old (RFC 7323 5.3).
+    writeTransmits(engine, device, counters, captures);
   }
   return READ_MAX;
 }

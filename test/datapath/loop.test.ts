@@ -171,15 +171,15 @@ describe('a turn', () => {
     expect(log).toEqual(['wait 0', 'wait 5', 'links timeout', 'wait 5', 'timeout', 'wait Infinity']);
   });
 
-  test('writes synthesized packets from the outbox after the batch and collects events', () => {
+  test('writes synthesized packets at once, those that wait before the packets that come, and collects events', () => {
     const event: EngineEvent = { at: 0, name: 'link-lost', message: 'x' };
     const { log } = run({ waits: [READY_DEVICE], reads: [60], transmits: [40, 41], events: [event, event] });
     expect(log).toEqual([
       'wait 0',
-      'packet 0 60',
-      'write arena 0 60',
       'write outbox 0 40',
       'write outbox 0 41',
+      'packet 0 60',
+      'write arena 0 60',
       'report 2 0',
       'wait Infinity',
     ]);
