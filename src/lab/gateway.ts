@@ -50,7 +50,8 @@ export class LabGateway {
       );
     }
     this.#exited = new Promise((resolve) => {
-      process.once('close', (code) => {
+      process.once('close', (code, signal) => {
+        if (signal !== null) this.#log.push(`ended by ${signal}`);
         this.#exitCode = code;
         resolve();
       });

@@ -1,7 +1,11 @@
 /** Losses of every kind that nobody tells the gateway of, on real kernels and with real DHCP programs: noticed, and in time. */
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type DetectionResult, type DetectionStory, playDetection } from '../../src/lab/detection.ts';
 import { FLAPPING, idleEchoes, LOSSES, quietStories } from '../../src/lab/detection-stories.ts';
+import { STANDARD_LINK } from '../../src/lab/link-handle.ts';
+import { ADDRESS } from '../../src/lab/topology.ts';
+import { TRAFFIC_PORT } from '../../src/lab/traffic-handle.ts';
 import { expectSound, missedRecovery, print, storiesPossible, tell } from './story-goals.ts';
 
 /** A question of the gateway has to come round before everything else; in a long outage it asks twice a second. */
@@ -61,6 +65,33 @@ describe.skipIf(!storiesPossible)('what is lost is noticed', () => {
 
 describe.skipIf(!storiesPossible)('what is not lost is left alone', () => {
   const seconds = Number(process.env.TCPFREEZE_QUIET_SECONDS ?? 20);
+
+  test('forged ICMP about a connection, out of its window', async () => {
+    const [quiet] = quietStories(4);
+    const count = 40;
+    let heard = 0;
+    const story: DetectionStory = {
+      ...quiet!,
+      name: 'forged ICMP',
+      options: {
+        ...quiet!.options,
+        link: STANDARD_LINK,
+        onStage: async (stage, scene) => {
+          if (stage !== 'cut') return;
+          const { lab, flows, gateway } = scene;
+          const sender = fileURLToPath(new URL('./spoof-icmp.mjs', import.meta.url));
+          const ports = [String(flows[0]!.port), String(TRAFFIC_PORT), String(count)];
+          await lab.isp!.exec(process.execPath, [sender, ADDRESS.host[4], ADDRESS.server[4], ...ports]);
+          heard = (await gateway!.client.status()).counters.icmpHeard ?? 0;
+        },
+      },
+    };
+    const { falseAlarms, verdicts, story: told } = await playDetection(story);
+    expect(heard).toBeGreaterThanOrEqual(count);
+    expect(told.flows.filter((flow) => !flow.intact)).toEqual([]);
+    expect(falseAlarms, JSON.stringify(verdicts)).toBe(0);
+  });
+
   test.each(quietStories(seconds))(
     '$name',
     async (story) => {

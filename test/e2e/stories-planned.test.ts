@@ -76,4 +76,39 @@ describe.skipIf(!storiesPossible)('a link that is given up on purpose', () => {
     expect(result.counters).toMatchObject({ custodyBytesTaken: 0, replayedBytes: 0 });
     expect(result.counters?.freezes).toBe(1);
   });
+
+  test('upload and download at once, drained for 0.5 s, cut for 10 s: both ends go on with their windows', async () => {
+    const name = `both directions, planned, cut for ${OUTAGE_SECONDS} s`;
+    let told: Told | undefined;
+    const result = await tell({
+      name,
+      play: async () => {
+        told = await play({
+          topology: 'router',
+          flows: [{ mode: 'upload' }, { mode: 'download' }],
+          cut: 'swallow',
+          outages: [OUTAGE_SECONDS],
+        });
+        return told.result;
+      },
+      missed: ({ flows, restoredAt }) => {
+        const { orderedAt, before } = told!;
+        const windows = [...before.values()].map((reading) => reading.cwnd);
+        return flows.flatMap((flow, index) => {
+          const recovery = judgeRecovery(flow.timeline!, { cutAt: orderedAt, restoredAt, rttMillis: RTT_MILLIS });
+          const { firstByteMillis } = recovery;
+          const { mode } = flow.options;
+          print(
+            `${name}, ${mode}: first byte after ${firstByteMillis?.toFixed(0)} ms, cwnd ${windows[index]} -> ${flow.after?.cwnd}`,
+          );
+          const misses: string[] = [];
+          if (!(firstByteMillis! <= 3 * RTT_MILLIS)) misses.push(`${mode}: first byte after ${firstByteMillis} ms`);
+          if (!(flow.after!.cwnd >= 0.9 * windows[index]!))
+            misses.push(`${mode}: cwnd ${windows[index]} -> ${flow.after?.cwnd}`);
+          return misses;
+        });
+      },
+    });
+    expect(result.counters).toMatchObject({ custodyBytesTaken: 0, replayedBytes: 0, freezes: 2 });
+  });
 });
