@@ -3,8 +3,7 @@
 # The engine names interfaces as it likes, and differently after `docker network disconnect` and `connect`; what is
 # constant is the address. So:
 #   NAMES   "ADDRESS=NAME ..."            what has this address is found under this name
-#   INET6   "NAME=ADDRESS/LENGTH ..."     IPv6 addresses, put back when an interface returns; the engine need not know of them
-#   ROUTES  "PREFIX=NEXTHOP ..."          routes of both families, put back when an interface returns; `default` is a prefix, too
+#   ROUTES  "PREFIX=NEXTHOP ..."          routes, put back when an interface returns; `default` is a prefix, too
 #   SHAPE   "NAME=MBITS ..."              outgoing rate of an interface, in Mb/s
 #   DELAY   milliseconds of one-way delay on shaped interfaces, where the kernel has netem
 
@@ -36,19 +35,11 @@ apply_names() {
   done
 }
 
-apply_inet6() {
-  for pair in ${INET6:-}; do
-    [ -d "/sys/class/net/${pair%%=*}" ] || continue
-    ip -6 address replace "${pair#*=}" dev "${pair%%=*}" nodad 2>/dev/null || true
-  done
-}
-
 apply_routes() {
   for pair in ${ROUTES:-}; do
-    case $pair in *=*:*) family=-6 ;; *) family=-4 ;; esac
-    [ -n "$(ip $family route show exact "${pair%%=*}" via "${pair#*=}")" ] && continue
+    [ -n "$(ip -4 route show exact "${pair%%=*}" via "${pair#*=}")" ] && continue
     # Fails while the interface towards the next hop is down; the next change of an interface brings another attempt.
-    ip $family route replace "${pair%%=*}" via "${pair#*=}" 2>/dev/null || true
+    ip -4 route replace "${pair%%=*}" via "${pair#*=}" 2>/dev/null || true
   done
 }
 
@@ -69,7 +60,6 @@ apply_shape() {
 
 apply_network() {
   apply_names
-  apply_inet6
   apply_shape
   apply_routes
 }
