@@ -8,7 +8,7 @@ import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import { NOTE } from '../flow/note.ts';
-import { BYPASS, CLOSING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
+import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, isExactReset, lastTracked, track } from '../flow/tracker.ts';
 import type { Frozen } from '../freeze/frozen.ts';
 import * as phases from '../freeze/phases.ts';
@@ -122,7 +122,10 @@ export class TablePath {
         if ((found & ADVANCED_ACK) !== 0)
           this.#parts.context.pacerOf(flow.halves[direction].port).onDelivered(lastTracked.acked, now);
         const ends = this.#parts.handback.onFar(flow, packet, found, now);
-        if (flow.frozen === null) this.#parts.settler.handedBack(flow, frozen?.thawedAt ?? now, now);
+        if (flow.frozen === null) {
+          this.#parts.settler.handedBack(flow, frozen?.thawedAt ?? now, now);
+          if (frozen?.dribbled === true && flow.phase === FLOWING) this.#parts.waker.ward(flow, now);
+        }
         if (ends && packet.payloadLength > 0) this.#parts.arena.retain(flow.halves[direction], packet, now);
         if (!ends) return CONSUME;
         return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : this.#drop(DROPS.unreachable, note.code);

@@ -66,6 +66,7 @@ export function startDribble(frozen: Frozen, srtt: Micros, now: Micros): void {
  */
 export function dribble(frozen: Frozen, segment: number, now: Micros): boolean {
   frozen.shown = (frozen.shown + segment) | 0;
+  frozen.dribbled = true;
   if (seqGe(frozen.shown, frozen.custody.end)) {
     endDribble(frozen);
     return true;

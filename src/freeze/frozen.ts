@@ -97,6 +97,8 @@ export class Frozen implements Attachment {
   foreign: { readonly direction: 0 | 1; readonly seq: number; readonly ack: number } | null = null;
   /** When `shown` moves next; NEVER when it has reached CE. */
   dribbleAt: Micros = NEVER;
+  /** Some of custody was shown late: the near endpoint's round-trip estimate is too long now. */
+  dribbled = false;
   /** Lower estimate of the near endpoint's smoothed round trip (micros), which the dribble itself inflates. */
   modelSrtt: Micros = 0;
   /** When the segments in flight were sent, roughly. */

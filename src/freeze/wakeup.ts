@@ -47,6 +47,9 @@ const HOST_BUCKETS = 256;
 const PATIENCE = 1.5;
 /** Most bytes of it that are repeated at once. */
 const REPEAT_MAX = 1_460;
+/** How long a sender that was dribbled is looked after, and how often at most. */
+const WARD: Micros = 10_000_000;
+const WARD_INTERVAL_MIN: Micros = 100_000;
 
 export class Wakeup {
   readonly startedAt: Micros;
@@ -62,6 +65,8 @@ export class Wakeup {
   nextAt: Micros;
   /** The far peer is asked before it is woken. */
   readonly asks: boolean;
+  /** Nobody is to be woken: the near endpoint's data is looked after until then. NEVER: this is no ward. */
+  wardUntil: Micros = NEVER;
 
   constructor(now: Micros, asks: boolean, isShut: boolean) {
     this.asks = asks;
@@ -103,7 +108,13 @@ export class Waker {
    */
   onFarAck(flow: Flow, packet: Packet, now: Micros): void {
     const wakeup = flow.wakeup;
-    if (!(wakeup instanceof Wakeup) || !wakeup.synced || (packet.flags & (ACK | SYN | RST)) !== ACK) return;
+    if (
+      !(wakeup instanceof Wakeup) ||
+      wakeup.wardUntil !== NEVER ||
+      !wakeup.synced ||
+      (packet.flags & (ACK | SYN | RST)) !== ACK
+    )
+      return;
     const near = flow.halves[flow.near];
     // Beyond a window that is shut a sender's ACKs carry the window's edge (tcp_acceptable_seq), which says nothing.
     if (near.rcvWnd === 0) return;
@@ -120,9 +131,26 @@ export class Waker {
 
   /** The far peer sent data: it is awake. */
   stop(flow: Flow): void {
-    if (flow.wakeup === null) return;
+    if (flow.wakeup === null || (flow.wakeup instanceof Wakeup && flow.wakeup.wardUntil !== NEVER)) return;
     this.#context.counters[COUNTER.wakeupsAnswered]! += 1;
     flow.wakeup = null;
+  }
+
+  /**
+   * A sender that was dribbled has been handed back. Its round-trip estimate is as old as the outage (dribble.ts): what is lost at the
+   * tail of its first flights it would send again after up to two minutes. Until its estimate has recovered the gateway repeats it.
+   */
+  ward(flow: Flow, now: Micros): void {
+    if (flow.wakeup instanceof Insist) return;
+    const wakeup = new Wakeup(now, false, false);
+    wakeup.wardUntil = now + WARD;
+    wakeup.nextAt = now + this.#wardInterval(flow);
+    flow.wakeup = wakeup;
+    this.#context.reschedule(flow);
+  }
+
+  #wardInterval(flow: Flow): Micros {
+    return Math.max(WARD_INTERVAL_MIN, flow.halves[flow.near].srtt);
   }
 
   deadlineOf(flow: Flow): Micros {
@@ -156,6 +184,12 @@ export class Waker {
     if (flow.phase === CLOSING) {
       // Whoever is gone would answer with a reset that nobody asked for.
       flow.wakeup = null;
+      return;
+    }
+    if (wakeup.wardUntil !== NEVER) {
+      if (this.#waitsFor(flow) > 0) this.#repeatHead(flow, now);
+      if (now >= wakeup.wardUntil) flow.wakeup = null;
+      else wakeup.nextAt = now + this.#wardInterval(flow);
       return;
     }
     const far = flow.near === 0 ? 1 : 0;

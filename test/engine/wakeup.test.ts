@@ -257,6 +257,55 @@ describe('the first data of the near endpoint after the thaw', () => {
   });
 });
 
+describe('a sender that was dribbled', () => {
+  /** Handed back, with an estimate of the round trip as old as the outage; it has sent three segments, which are lost. */
+  function handedBack(): Conversation {
+    const c = new Conversation(new Rig()).open();
+    for (let i = 0; i < 4; i++) {
+      c.data('near', 10);
+      c.tick(20);
+      c.acknowledge('far');
+    }
+    c.data('near', 20);
+    c.lose();
+    c.tick(60_000);
+    c.restore();
+    c.tick(60);
+    c.acknowledge('far', 1 + 60 * SEGMENT);
+    c.tick(20);
+    expect(c.rig.flow).toMatchObject({ phase: 'flowing', custodyBytes: 0 });
+    c.rig.take();
+    c.data('near', 3);
+    return c;
+  }
+  const repeated = (c: Conversation): number[] =>
+    c
+      .seen()
+      .filter((seen) => seen.to === 'far' && seen.payload.length > 0)
+      .map((seen) => seen.seq);
+
+  it('is spared its timers, which are as long as the outage: what is lost of its first flights is repeated', () => {
+    const c = handedBack();
+    const first = 1 + 60 * SEGMENT;
+    c.tick(300);
+    expect(new Set(repeated(c))).toEqual(new Set([first]));
+    c.acknowledge('far', first + SEGMENT);
+    c.tick(300);
+    expect(new Set(repeated(c))).toEqual(new Set([first + SEGMENT]));
+    c.acknowledge('far', first + 3 * SEGMENT);
+    c.tick(20_000);
+    expect(repeated(c)).toEqual([]);
+  });
+
+  it('is left to itself after ten seconds', () => {
+    const c = handedBack();
+    c.tick(12_000);
+    expect(repeated(c).length).toBeGreaterThan(10);
+    c.tick(60_000);
+    expect(repeated(c)).toEqual([]);
+  });
+});
+
 describe('a link whose next hop is not known yet', () => {
   it('gets no more packets than the kernel can keep, whatever the number of flows', () => {
     const rig = new Rig();
