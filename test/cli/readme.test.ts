@@ -47,6 +47,7 @@ const RUN_BY: readonly Proof[] = [
     as: /CLI, 'run', '--lan', 'lan0'/,
   },
   { line: 'docker compose --profile router up', file: 'test/compose/stack.ts', as: /this\.compose\('up'/ },
+  { line: 'tcpfreeze capture ', file: 'test/live/capture.test.ts', as: /'capture'/ },
   { line: 'tcpfreeze replay', file: 'test/cli/replay.test.ts', as: /replay/ },
 ];
 
