@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { TcpfreezeError } from '../base/errors.ts';
 import { Backoff } from '../datapath/backoff.ts';
+import { waitedMillis } from '../datapath/watchdog.ts';
 import { dieWithParent } from '../native/libc.ts';
 
 /** Set in the environment of a supervised gateway. */
@@ -16,6 +17,8 @@ const MARK = 'TCPFREEZE_SUPERVISED';
 /** A gateway gives a sign of life this often, and is dead when it has given none for so long. */
 const SIGN_MILLIS = 250;
 const SILENCE_MILLIS = 1_250;
+/** The same, on a machine that leaves it no processor. */
+const SILENCE_LONGEST_MILLIS = 15_000;
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
@@ -88,8 +91,11 @@ function watch(child: ChildProcess): Promise<Ended> {
   let heardAt = 0;
   let isEnding = false;
   let lookedAt = performance.now();
+  let waitedBefore = 0;
+  const waited = (): number => waitedMillis(`${child.pid}`);
   child.on('message', (sign: Sign) => {
     heardAt = performance.now();
+    waitedBefore = waited();
     isEnding ||= sign === 'ending';
   });
   const timer = setInterval(() => {
@@ -97,7 +103,14 @@ function watch(child: ChildProcess): Promise<Ended> {
     // If this process was held up itself, it has not listened.
     if (now - lookedAt > 2 * SIGN_MILLIS && heardAt > 0) heardAt = now;
     lookedAt = now;
-    if (heardAt > 0 && !isEnding && now - heardAt > SILENCE_MILLIS) child.kill('SIGKILL');
+    const silence = now - heardAt;
+    if (heardAt === 0 || isEnding || silence <= SILENCE_MILLIS) return;
+    // One that is ready to run and waits for a processor does not hang.
+    if (silence - (waited() - waitedBefore) <= SILENCE_MILLIS && silence < SILENCE_LONGEST_MILLIS) return;
+    process.stderr.write(
+      `tcpfreeze: the gateway gave no sign of life for ${(silence / 1_000).toFixed(1)} s; it is killed\n`,
+    );
+    child.kill('SIGKILL');
   }, SIGN_MILLIS);
   return new Promise((resolve, reject) => {
     child.once('error', reject);

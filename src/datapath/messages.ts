@@ -41,8 +41,8 @@ export interface EchoMessage {
 }
 
 export type WorkerMessage =
-  /** Everything is known and packets can flow. */
-  | { readonly kind: 'ready'; readonly degraded: readonly string[] }
+  /** Everything is known and packets can flow; `thread` is the kernel's id of the worker's thread. */
+  | { readonly kind: 'ready'; readonly degraded: readonly string[]; readonly thread: number }
   | { readonly kind: 'reply'; readonly id: number; readonly reply: Reply }
   | {
       readonly kind: 'report';

@@ -16,7 +16,7 @@ import { Echoes } from './echoes.ts';
 import { Feed } from './feed.ts';
 import type { CaptureMessage, CommandMessage, EchoMessage, WorkerMessage, WorkerStart } from './messages.ts';
 import type { TapStart } from './taps.ts';
-import { Watchdog } from './watchdog.ts';
+import { Watchdog, waitedMillis } from './watchdog.ts';
 
 /** How long the journal's last writes are waited for. */
 const JOURNAL_END_MILLIS = 5_000;
@@ -96,7 +96,11 @@ export class WorkerLink {
     process.on('exit', onProcessExit);
     this.ready = new Promise((resolve, reject) => {
       this.#port.on('message', (message: WorkerMessage) => {
-        if (message.kind === 'ready') resolve([...message.degraded, ...this.#degraded]);
+        if (message.kind === 'ready') {
+          // Not before: reading the journal and the kernel's lists takes what it takes.
+          this.watchdog.start(() => waitedMillis(`self/task/${message.thread}`));
+          resolve([...message.degraded, ...this.#degraded]);
+        }
         this.#take(message);
       });
       worker.once('exit', () => reject(this.#endError()));

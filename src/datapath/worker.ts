@@ -16,6 +16,7 @@ import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { errnoName } from '../native/errno.ts';
 import {
   addressOf,
+  gettid,
   MADV_HUGEPAGE,
   madvise,
   POLLERR,
@@ -184,7 +185,7 @@ function main(): void {
   if (!complete) degraded.push('the kernel did not list its interfaces and routes within 5 s: they will follow');
   if (typeof start.journal === 'string') engine.handleJournalState(start.journal, monotonicMicros());
   else if (start.journal !== null) engine.recall(start.journal.records, monotonicMicros());
-  post({ kind: 'ready', degraded });
+  post({ kind: 'ready', degraded, thread: gettid() });
   if (links.length > 0) post({ kind: 'report', events: [], links, echoes: [] });
   const device = new TunDevice(start.tunFd, arena, outbox);
   const end = runLoop(engine, device, host, counters, captures);

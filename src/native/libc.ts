@@ -45,6 +45,7 @@ const cConnect = bind('int connect(int fd, uintptr_t address, unsigned int lengt
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
 const cPrctl = bind('int prctl(int option, ...)');
+const cGettid = bind('int gettid()');
 const cSetns = bind('int setns(int fd, int type)');
 const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
 
@@ -188,6 +189,11 @@ export function madvise(address: number, length: number, advice: number): number
  */
 export function setTimerSlack(nanos: number): number {
   return cPrctl(PR_SET_TIMERSLACK, 'unsigned long', nanos) < 0 ? -koffi.errno() : 0;
+}
+
+/** Thread id of the calling thread, as in /proc/self/task (gettid(2); glibc 2.30). */
+export function gettid(): number {
+  return cGettid();
 }
 
 /** The kernel kills this process when the one that started it ends (prctl(2), PR_SET_PDEATHSIG). 0 or -errno. */
