@@ -70,7 +70,6 @@ export async function supervise(program: string, args: readonly string[]): Promi
     if (code !== null && (isEnding || !wasAlive)) return code;
     if (isStopping) return code ?? 1;
     const how = signal === null ? `with code ${code}` : `by ${signal}`;
-    if (!wasAlive) throw new TcpfreezeError('GATEWAY_DIED', `the gateway died ${how} before it ran`, 'see the log');
     backoff.failed(since);
     if (backoff.isOver) throw new TcpfreezeError('GATEWAY_DIED', 'the gateway dies again and again', 'see the log');
     process.stderr.write(`tcpfreeze: the gateway ended ${how}; it is started again\n`);
