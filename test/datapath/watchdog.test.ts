@@ -35,7 +35,7 @@ describe('the watchdog', () => {
     expect(
       await watch(
         10_000,
-        () => Math.floor((turns += 1) / 3),
+        () => Math.floor(turns++ / 3),
         () => 0,
       ),
     ).toBeNull();
