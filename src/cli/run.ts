@@ -57,12 +57,18 @@ export async function run(flags: RunFlags): Promise<void> {
   const readAgain = path === undefined ? {} : { readAgain: () => withFlags(readConfig(path).config, flags) };
   // A signal during the start waits until the start is over, and everything is there to be undone.
   const { steering } = flags;
-  const daemon = await Daemon.start({ config, control: controlPath(config.control), steering, ...readAgain }, log);
+  // Before there is anything that could hang while it stands in the way of traffic.
+  const endSigns = giveSigns();
+  const starting = Daemon.start({ config, control: controlPath(config.control), steering, ...readAgain }, log);
+  const daemon = await starting.catch((error: unknown) => {
+    // What is wrong now would be wrong at another start.
+    endSigns();
+    throw error;
+  });
   hungUp = () => {
     // What is wrong with the file is told as an event.
     daemon.reload().catch(() => {});
   };
-  const endSigns = giveSigns();
   const notify = SdNotify.fromEnvironment(() => daemon.answers());
   notify.ready();
   const end = await Promise.race([signalled, daemon.failed]);
