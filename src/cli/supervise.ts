@@ -68,7 +68,8 @@ export async function supervise(program: string, args: readonly string[]): Promi
     });
     const { code, signal, wasAlive, isEnding } = await watch(child);
     if (code !== null && (isEnding || !wasAlive)) return code;
-    if (isStopping) return code ?? 1;
+    // Before it could catch them, a gateway ends by these signals themselves, and has nothing to undo.
+    if (isStopping) return code ?? (signal === 'SIGTERM' || signal === 'SIGINT' ? 0 : 1);
     const how = signal === null ? `with code ${code}` : `by ${signal}`;
     backoff.failed(since);
     if (backoff.isOver) throw new TcpfreezeError('GATEWAY_DIED', 'the gateway dies again and again', 'see the log');

@@ -48,7 +48,7 @@ const LINK = { rateBps: 30e6, delayMillis: 10, queuePackets: 200 };
 /** After so many kills every connection must have got on, and one of them makes room for a new one. */
 const LOOK_EVERY = 10;
 const PROGRESS_MILLIS = 60_000;
-const END_MILLIS = 120_000;
+const END_MILLIS = 240_000;
 
 /** @throws TcpfreezeError as the lab does */
 export async function runKills({ count, seed, onProgress }: KillsOptions): Promise<KillsResult> {

@@ -305,7 +305,7 @@ describe('without a gateway', () => {
     [['run', '--lan', 'a', '--wan', 'b', '--log-level', 'loud'], 2, /Allowed choices/],
     [['freeze', '--for', '5x'], 2, /must be a duration such as 500ms/],
     [['freeze', '--link', 'a', '--host', '1.1.1.1'], 2, /cannot be used with/],
-    [['abort'], 2, /--flow ID or --host IP/],
+    [['abort'], 2, /--flow ID, --host IP or --class CLASS/],
     [['dhcp-event', 'lost', '--interface', 'wan0'], 2, /Allowed choices are bound/],
     [['dhcp-event', 'bound'], 2, /--interface/],
     [['dhcp-event', 'bound', '--interface', 'wan0', '--lease', 'soon'], 2, /whole number of seconds/],
