@@ -15,7 +15,7 @@ import { TcpfreezeError } from '../base/errors.ts';
 import { readCaptureFile } from '../capture/capture-file.ts';
 import { onLabExit } from './registry.ts';
 import { runCommand } from './run-command.ts';
-import { checkSegments } from './segment-check.ts';
+import { checkSegments, OLD_TIMESTAMP } from './segment-check.ts';
 import { LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
 
 export type Side = 'lan' | 'wan';
@@ -110,9 +110,17 @@ export class Capture {
 
   /** Malformed packets, bad checksums and segments out of the window on both sides; empty when all is well. */
   async findings(): Promise<CaptureFinding[]> {
-    const findings: CaptureFinding[] = [];
+    const segments: CaptureFinding[] = this.#running.flatMap(({ side, file }) =>
+      checkSegments(readCaptureFile(file)).map((finding) => ({ side, ...finding })),
+    );
+    // Seen alike on both sides, an old time stamp is the endpoint's own: Linux answers a burst with the time of its beginning.
+    const isOwn = (one: CaptureFinding): boolean =>
+      one.problem === OLD_TIMESTAMP &&
+      segments.some(({ side, problem, packets }) => {
+        return side !== one.side && problem === one.problem && packets === one.packets;
+      });
+    const findings = segments.filter((finding) => !isOwn(finding));
     for (const { side, file } of this.#running) {
-      for (const finding of checkSegments(readCaptureFile(file))) findings.push({ side, ...finding });
       for (const finding of await checkCapture(file, side === this.#emulated)) findings.push({ side, ...finding });
     }
     return findings;

@@ -5,8 +5,9 @@ import { monotonicMicros } from '../../src/lab/link-handle.ts';
 import { judgeRecovery } from '../../src/lab/recovery.ts';
 import { SocketSampler } from '../../src/lab/sampler.ts';
 import { runStory, type StoryOptions, type StoryResult } from '../../src/lab/scenario.ts';
+import { BEFORE_WINDOW } from '../../src/lab/segment-check.ts';
 import type { SocketReading } from '../../src/lab/ss.ts';
-import { missedRecovery, print, RTT_MILLIS, storiesPossible, tell } from './story-goals.ts';
+import { expectSound, missedRecovery, print, RTT_MILLIS, storiesPossible, tell } from './story-goals.ts';
 
 const LEAD_SECONDS = 0.5;
 const OUTAGE_SECONDS = 10;
@@ -37,6 +38,14 @@ async function play(story: StoryOptions): Promise<Told> {
   return { orderedAt, before, result };
 }
 
+/**
+ * While the link still works, a window that is shut in an endpoint's name may cross data that is under way and be older than that
+ * data when it arrives: its receiver answers and forgets it, and learns of the window from the ACKs that pass.
+ */
+function isNoCrossing({ problem, packets }: { readonly problem: string; readonly packets: number }): boolean {
+  return problem !== BEFORE_WINDOW || packets > 5;
+}
+
 describe.skipIf(!storiesPossible)('a link that is given up on purpose', () => {
   // BBR, which may be in the middle of probing for its minimum round trip when the order comes, is not held to this yet.
   test.each([
@@ -47,6 +56,7 @@ describe.skipIf(!storiesPossible)('a link that is given up on purpose', () => {
     let told: Told | undefined;
     const result = await tell({
       name,
+      sound: (whole) => expectSound({ ...whole, findings: (whole.findings ?? []).filter(isNoCrossing) }),
       play: async () => {
         told = await play({
           topology: 'router',
