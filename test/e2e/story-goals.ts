@@ -75,8 +75,9 @@ function expectSigns({ signs, counters, gatewayLog }: StoryResult): void {
   const told = of('zeroWindowAcks') + of('custodyAcks');
   const answers = of('probesAnswered') + of('refreshes');
   if (told > 0) expect(shut).toBeGreaterThan(0);
-  expect(signs.lan.keepAliveAck + signs.wan.keepAliveAck).toBeLessThanOrEqual(answers + of('wakeups'));
+  // While a planned freeze drains, the ends probe each other over a link that still works.
   if (gatewayLog.some((line) => line.includes('freeze-planned'))) return;
+  expect(signs.lan.keepAliveAck + signs.wan.keepAliveAck).toBeLessThanOrEqual(answers + of('wakeups'));
   expect(shut).toBeLessThanOrEqual(told + answers + of('lateFromFar'));
   expect(Math.min(signs.lan.zeroWindow, signs.wan.zeroWindow)).toBe(0);
 }
