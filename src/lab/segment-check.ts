@@ -118,7 +118,10 @@ function learn(sender: Endpoint, receiver: Endpoint, packet: Packet): void {
     sender.shift = Math.max(0, packet.windowScale);
   }
   if (sender.shift >= 0 && seqGt(end, sender.sndNxt)) sender.sndNxt = end;
-  if (packet.tsAt >= 0 && !(sender.hasTs && seqGt(sender.tsVal, packet.tsVal))) {
+  // What lies before the window is answered and forgotten: a keepalive, a probe of a shut window (RFC 7323 5.3, R2 before R3;
+  // Linux tcp_validate_incoming). It leaves TS.Recent as it was, however new its time stamp is.
+  const isBefore = receiver.isReceiving && seqDiff(end, receiver.rcvNxt) < 0;
+  if (packet.tsAt >= 0 && !isBefore && !(sender.hasTs && seqGt(sender.tsVal, packet.tsVal))) {
     sender.tsVal = packet.tsVal;
     sender.hasTs = true;
   }

@@ -88,6 +88,12 @@ describe('segments that a receiver would not like', () => {
     ).toEqual([]);
   });
 
+  test('the time stamp of a probe from before the window is forgotten with it, one in the window is not', () => {
+    const old: Said = { from: 'a', seq: 101, ack: 51, ts: 5 };
+    expect(problems({ from: 'a', seq: 100, ack: 51, ts: 90 }, old)).toEqual([]);
+    expect(problems({ from: 'a', seq: 101, ack: 51, ts: 90 }, old)).toEqual([`${OLD_TIMESTAMP} 1`]);
+  });
+
   test('a connection whose beginning is missing is left out', () => {
     expect(
       checkSegments([packet({ from: 'a', seq: 77, ack: 99_999, length: 9 }), packet({ from: 'b', seq: 1, ack: 5 })]),
