@@ -17,31 +17,28 @@ export interface Filter {
 
 export type Side = 'src' | 'dst' | 'any';
 
-export class Or implements Filter {
-  readonly #left: Filter;
-  readonly #right: Filter;
+/** Two parts that are asked together. */
+abstract class Pair implements Filter {
+  protected readonly left: Filter;
+  protected readonly right: Filter;
 
   constructor(left: Filter, right: Filter) {
-    this.#left = left;
-    this.#right = right;
+    this.left = left;
+    this.right = right;
   }
 
-  matches(subject: FilterSubject): boolean {
-    return this.#left.matches(subject) || this.#right.matches(subject);
+  abstract matches(subject: FilterSubject): boolean;
+}
+
+export class Or extends Pair {
+  override matches(subject: FilterSubject): boolean {
+    return this.left.matches(subject) || this.right.matches(subject);
   }
 }
 
-export class And implements Filter {
-  readonly #left: Filter;
-  readonly #right: Filter;
-
-  constructor(left: Filter, right: Filter) {
-    this.#left = left;
-    this.#right = right;
-  }
-
-  matches(subject: FilterSubject): boolean {
-    return this.#left.matches(subject) && this.#right.matches(subject);
+export class And extends Pair {
+  override matches(subject: FilterSubject): boolean {
+    return this.left.matches(subject) && this.right.matches(subject);
   }
 }
 

@@ -8,7 +8,7 @@
  * grow. Keys come in this order; `flow` and `reason` are left out where there is none, and `reason` is quoted.
  */
 import { MICROS_PER_SECOND, type Micros } from '../base/time.ts';
-import { NOTE_NAMES, type NoteName } from '../flow/note.ts';
+import { isPassing, NOTE_NAMES, type NoteName } from '../flow/note.ts';
 import { PHASE_NAMES } from '../flow/phase.ts';
 import { FIN, SYN } from '../wire/tcp-flags.ts';
 
@@ -130,21 +130,6 @@ const WORDS: Readonly<Record<NoteName, Teller>> = {
     `question: does anybody answer beyond the loss? ${(flags & SYN) !== 0 ? 'SYN' : 'keepalive'}`,
   reset: ({ flags }) => `reset: the connection is over${(flags & FIN) !== 0 ? ' (FIN)' : ''}`,
 };
-
-/** Notes whose packets went on. */
-const PASSED: ReadonlySet<NoteName> = new Set<NoteName>([
-  'forwarded',
-  'drained',
-  'eased',
-  'late-data',
-  'handback-data',
-  'handed-back',
-]);
-
-/** Whether a note is about a packet that went on, perhaps changed. */
-export function isPassing(code: number): boolean {
-  return PASSED.has(NOTE_NAMES[code] ?? 'forwarded');
-}
 
 /** What happened so shortly before belongs to the same moment. */
 const NOW: Micros = 50;

@@ -11,21 +11,15 @@ export interface Named {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-function dispositions(disposition: string): Named {
-  return { name: 'packets_handled_total', help: 'Packets by what was done with them', labels: { disposition } };
+/** One metric for several counters, told apart by the value of a label. */
+function labelled(name: string, help: string, label: string): (value: string) => Named {
+  return (value) => ({ name, help, labels: { [label]: value } });
 }
 
-function unparsed(kind: string): Named {
-  return { name: 'unparsed_packets_total', help: 'Packets passed on without being looked into', labels: { kind } };
-}
-
-function flowChanges(change: string): Named {
-  return { name: 'flow_changes_total', help: 'Flows that came, went, or found no room', labels: { change } };
-}
-
-function deviceErrors(error: string): Named {
-  return { name: 'device_errors_total', help: 'Reads and writes of the TUN device that failed', labels: { error } };
-}
+const dispositions = labelled('packets_handled_total', 'Packets by what was done with them', 'disposition');
+const unparsed = labelled('unparsed_packets_total', 'Packets passed on without being looked into', 'kind');
+const flowChanges = labelled('flow_changes_total', 'Flows that came, went, or found no room', 'change');
+const deviceErrors = labelled('device_errors_total', 'Reads and writes of the TUN device that failed', 'error');
 
 /** Counters whose names are better than what their snake case would be; null: a family says the same in more detail. */
 export const COUNTERS: Readonly<Partial<Record<CounterName, Named | null>>> = {

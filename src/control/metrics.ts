@@ -92,29 +92,30 @@ export class Metrics {
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[], collect: (gauge: Gauge) => void): void {
-    new Gauge({
-      name,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.#registry],
-      collect() {
-        this.reset();
-        collect(this);
-      },
-    });
+    new Gauge(this.#collected(name, help, labelNames, collect));
   }
 
   #counter(name: string, help: string, labelNames: readonly string[], collect: (counter: Counter) => void): void {
-    new Counter({
+    new Counter(this.#collected(name, help, labelNames, collect));
+  }
+
+  /** A metric without a memory: whenever it is asked for, it is filled anew. */
+  #collected<M extends Gauge | Counter>(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    collect: (metric: M) => void,
+  ) {
+    return {
       name,
       help,
       labelNames: [...labelNames],
       registers: [this.#registry],
-      collect() {
+      collect(this: M) {
         this.reset();
         collect(this);
       },
-    });
+    };
   }
 
   /** Links, flows, custody: the engine's own words. */

@@ -82,8 +82,9 @@ export class Detection {
     this.#inquiries = new Inquiries(table, verdicts, asker);
     const suspicions = new Suspicions(table, asker, watches);
     this.watch = new Watch(table, verdicts, this.#inquiries, suspicions, this.#watches);
-    this.#icmp = new IcmpWatch(table, verdicts, this.watch, this.#inquiries, asker, this.#hops);
-    this.#lan = new LanWatch(table, verdicts, this.watch, this.#inquiries, asker, this.#hops);
+    const told = { table, verdicts, watch: this.watch, inquiries: this.#inquiries, asker, hops: this.#hops };
+    this.#icmp = new IcmpWatch(told);
+    this.#lan = new LanWatch(told);
     this.#rerouting = new Rerouting(table, monitor, events, settler, ports);
     const isDiscovering = settings.map(({ echo }) => echo?.targets === 'auto');
     this.#echo = new EchoWatch(monitor, this.#hops, probes, isDiscovering);

@@ -4,18 +4,13 @@
 import { type Micros, NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { FLOWING } from '../flow/phase.ts';
-import type { FlowTable } from '../flow/table.ts';
 import { addressText, isSameAddress } from '../link/hosts.ts';
 import { IcmpReader, type IcmpReport, IcmpSuspects, type Suspect } from '../link/icmp.ts';
 import type { Link } from '../link/monitor.ts';
-import type { NextHops } from '../link/next-hops.ts';
 import { formatAddressBytes } from '../wire/address.ts';
 import { Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
-import type { Asker } from './asker.ts';
-import type { Inquiries } from './inquiry.ts';
-import type { Verdicts } from './verdicts.ts';
-import type { Watch } from './watch.ts';
+import type { WatchContext } from './watch-context.ts';
 
 /** Connections whose quoted source was translated are searched for one by one: at most so often in a second. */
 const SEARCHES_PER_SECOND = 50;
@@ -25,12 +20,7 @@ const OTHERS = 3;
 const ASKERS = 2;
 
 export class IcmpWatch {
-  readonly #table: FlowTable;
-  readonly #verdicts: Verdicts;
-  readonly #watch: Watch;
-  readonly #inquiries: Inquiries;
-  readonly #asker: Asker;
-  readonly #hops: NextHops;
+  readonly #context: WatchContext;
   readonly #reader = new IcmpReader();
   readonly #suspects = new IcmpSuspects();
   readonly #quoted = new Packet();
@@ -40,13 +30,8 @@ export class IcmpWatch {
   /** Hosts other than the suspect's that were asked, by its key. */
   readonly #othersAsked = new Map<string, number>();
 
-  constructor(table: FlowTable, verdicts: Verdicts, watch: Watch, inquiries: Inquiries, asker: Asker, hops: NextHops) {
-    this.#table = table;
-    this.#verdicts = verdicts;
-    this.#watch = watch;
-    this.#inquiries = inquiries;
-    this.#asker = asker;
-    this.#hops = hops;
+  constructor(context: WatchContext) {
+    this.#context = context;
   }
 
   get deadline(): Micros {
@@ -58,14 +43,14 @@ export class IcmpWatch {
     if (link.isLost || !this.#reader.read(datagram)) return false;
     const { report } = this.#reader;
     // What the gateway itself says of routes that are gone is known from the routes.
-    if (this.#verdicts.monitor.isOwn(report.senderBytes)) return false;
+    if (this.#context.verdicts.monitor.isOwn(report.senderBytes)) return false;
     const flow = this.#flowOf(report, now);
     if (flow === null || flow.phase !== FLOWING || flow.lostMask !== 0) return false;
     const half = this.#half;
     const peer = flow.halves[half];
     if (peer.port !== link.port) return false;
     const at = flow.index * KEY_WORDS + 4 * half;
-    const words = this.#table.keys.slice(at, at + (flow.family === 4 ? 1 : 4));
+    const words = this.#context.table.keys.slice(at, at + (flow.family === 4 ? 1 : 4));
     const key = `${link.port} ${addressText(words)}`;
     const sender = formatAddressBytes(report.senderBytes);
     const host = { port: link.port, family: flow.family, words, key };
@@ -95,9 +80,9 @@ export class IcmpWatch {
     quoted.dstAt = 16;
     quoted.srcPort = report.sourcePort;
     quoted.dstPort = report.destinationPort;
-    const flow = this.#table.find(quoted);
+    const flow = this.#context.table.find(quoted);
     if (flow !== null) {
-      this.#half = this.#table.direction === 0 ? 1 : 0;
+      this.#half = this.#context.table.direction === 0 ? 1 : 0;
       return isInFlight(flow, this.#half, report.seq) ? flow : null;
     }
     return this.#search(report, now);
@@ -112,17 +97,17 @@ export class IcmpWatch {
     const source = new Uint8Array(16);
     const view = new DataView(source.buffer);
     for (let i = 0; i < 4; i++) view.setInt32(4 * i, report.source[i]!);
-    if (!this.#verdicts.monitor.isOwn(source.subarray(0, report.family === 4 ? 4 : 16))) return null;
+    if (!this.#context.verdicts.monitor.isOwn(source.subarray(0, report.family === 4 ? 4 : 16))) return null;
     if (this.#searches++ >= SEARCHES_PER_SECOND) return null;
     let found: Flow | null = null;
     let half: 0 | 1 = 0;
     const destination = report.destination.subarray(0, report.family === 4 ? 1 : 4);
-    this.#table.forEach((flow) => {
+    this.#context.table.forEach((flow) => {
       if (flow.family !== report.family || flow.phase !== FLOWING) return;
       for (const far of [0, 1] as const) {
         const port = far === 0 ? flow.originatorPort : flow.responderPort;
         if (port !== report.destinationPort) continue;
-        if (!isSameAddress(this.#table.keys, flow.index * KEY_WORDS + 4 * far, destination)) continue;
+        if (!isSameAddress(this.#context.table.keys, flow.index * KEY_WORDS + 4 * far, destination)) continue;
         if (!isInFlight(flow, far, report.seq)) continue;
         found = flow;
         half = far;
@@ -136,55 +121,57 @@ export class IcmpWatch {
   #question(suspect: Suspect, now: Micros): void {
     let asked = 0;
     let others = 0;
-    this.#table.forEach((flow) => {
+    this.#context.table.forEach((flow) => {
       if (flow.phase !== FLOWING || (asked >= ASKERS && others >= OTHERS)) return;
       for (const far of [0, 1] as const) {
         if (flow.halves[far].port !== suspect.port) continue;
         const isHost = flow.family === suspect.family && this.#isHost(flow, far, suspect);
         if (isHost ? asked >= ASKERS : others >= OTHERS) continue;
-        if (!this.#asker.askFlowing(flow, far)) continue;
+        if (!this.#context.asker.askFlowing(flow, far)) continue;
         if (isHost) asked++;
         else others++;
       }
     });
     this.#othersAsked.set(suspect.key, others);
-    this.#watch.suspicions.begin(suspect.port, now);
+    this.#context.watch.suspicions.begin(suspect.port, now);
   }
 
   #judge(suspect: Suspect, due: readonly Suspect[], now: Micros): void {
     const { port, since, words, family, key } = suspect;
     const others = this.#othersAsked.get(key) ?? 0;
     this.#othersAsked.delete(key);
-    const link = this.#verdicts.monitor.links[port]!;
+    const link = this.#context.verdicts.monitor.links[port]!;
     if (link.isLost) return;
     let heardAt = -NEVER;
-    this.#table.forEach((flow) => {
+    this.#context.table.forEach((flow) => {
       for (const far of [0, 1] as const) {
         if (flow.family === family && this.#isHost(flow, far, suspect))
           heardAt = Math.max(heardAt, flow.halves[far].heardAt);
       }
     });
     if (heardAt > since) return;
-    this.#verdicts.observeDelay(now - since);
+    this.#context.verdicts.observeDelay(now - since);
     const text = `${suspect.meaning}, says ${suspect.sender} (${suspect.count} messages)`;
-    const isSilent = this.#watch.heardAt(port) <= since;
+    const isSilent = this.#context.watch.heardAt(port) <= since;
     const isSeveral =
       [...due, ...this.#suspects.behind(port)].some((other) => other.port === port && other.key !== key) ||
-      this.#verdicts.hosts.lost.some((host) => host.port === port && host.evidence.icmp !== null);
-    const isNextHop = this.#hops.defaultsOf(port).some((hop) => formatAddressBytes(hop.address) === suspect.sender);
+      this.#context.verdicts.hosts.lost.some((host) => host.port === port && host.evidence.icmp !== null);
+    const isNextHop = this.#context.hops
+      .defaultsOf(port)
+      .some((hop) => formatAddressBytes(hop.address) === suspect.sender);
     if (isSilent && (isSeveral || (isNextHop && others > 0))) {
-      this.#verdicts.say(link, 'icmp', text, now);
-      this.#inquiries.begin(link, now);
+      this.#context.verdicts.say(link, 'icmp', text, now);
+      this.#context.inquiries.begin(link, now);
       return;
     }
-    const host = this.#verdicts.hostOf(port, family, words, now);
+    const host = this.#context.verdicts.hostOf(port, family, words, now);
     if (host === null) return;
-    this.#verdicts.say(host, 'icmp', text, now);
-    this.#inquiries.begin(host, now);
+    this.#context.verdicts.say(host, 'icmp', text, now);
+    this.#context.inquiries.begin(host, now);
   }
 
   #isHost(flow: Flow, far: 0 | 1, suspect: Suspect): boolean {
-    return isSameAddress(this.#table.keys, flow.index * KEY_WORDS + 4 * far, suspect.words);
+    return isSameAddress(this.#context.table.keys, flow.index * KEY_WORDS + 4 * far, suspect.words);
   }
 }
 

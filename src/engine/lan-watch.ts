@@ -5,19 +5,14 @@
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { FLOWING, FROZEN, HANDBACK } from '../flow/phase.ts';
-import type { FlowTable } from '../flow/table.ts';
 import type { DhcpEvent, NeighbourEvent } from '../link/events.ts';
 import { addressWords, type Host, isSameAddress } from '../link/hosts.ts';
 import { type HostVerdict, Leases, type OwnVerdict } from '../link/leases.ts';
 import type { Link } from '../link/monitor.ts';
 import { type Neighbour, Neighbours } from '../link/neighbours.ts';
-import type { NextHops } from '../link/next-hops.ts';
 import { formatAddressBytes } from '../wire/address.ts';
 import { seqDiff } from '../wire/seq.ts';
-import type { Asker } from './asker.ts';
-import type { Inquiries } from './inquiry.ts';
-import type { Verdicts } from './verdicts.ts';
-import type { Watch } from './watch.ts';
+import type { WatchContext } from './watch-context.ts';
 
 /** A connection wants its host when something was seen of it for this long, or is in flight. */
 const WANTED: Micros = seconds(10);
@@ -38,25 +33,15 @@ interface Use {
 }
 
 export class LanWatch {
-  readonly #table: FlowTable;
-  readonly #verdicts: Verdicts;
-  readonly #watch: Watch;
-  readonly #inquiries: Inquiries;
-  readonly #asker: Asker;
-  readonly #hops: NextHops;
+  readonly #context: WatchContext;
   readonly #neighbours = new Neighbours();
   readonly #leases = new Leases();
   readonly #askedAt = new Map<Neighbour, Micros>();
   /** By port and address: whose connections wait, where the address was given to another host. */
   readonly #owners = new Map<string, string>();
 
-  constructor(table: FlowTable, verdicts: Verdicts, watch: Watch, inquiries: Inquiries, asker: Asker, hops: NextHops) {
-    this.#table = table;
-    this.#verdicts = verdicts;
-    this.#watch = watch;
-    this.#inquiries = inquiries;
-    this.#asker = asker;
-    this.#hops = hops;
+  constructor(context: WatchContext) {
+    this.#context = context;
   }
 
   get deadline(): Micros {
@@ -66,9 +51,9 @@ export class LanWatch {
   run(now: Micros): void {
     if (this.#leases.deadline > now) return;
     for (const { port, verdict } of this.#leases.due(now)) {
-      const link = this.#verdicts.monitor.links[port]!;
+      const link = this.#context.verdicts.monitor.links[port]!;
       // Counted, not told: a link on which something is heard has not lost its address.
-      if (verdict.kind === 'lost' && now - this.#watch.heardAt(port) < 3 * LIVELY) continue;
+      if (verdict.kind === 'lost' && now - this.#context.watch.heardAt(port) < 3 * LIVELY) continue;
       this.#own(link, verdict, now);
     }
   }
@@ -76,8 +61,8 @@ export class LanWatch {
   onNeighbour(link: Link, event: NeighbourEvent, now: Micros): void {
     const { neighbour } = this.#neighbours.onEvent(link.port, event, now);
     if (event.hardware !== undefined) this.#leases.onHardware(link.port, event.address, event.hardware);
-    const hop = this.#hops.of(link.port, event.address);
-    const host = this.#verdicts.hosts.find(link.port, addressWords(event.address));
+    const hop = this.#context.hops.of(link.port, event.address);
+    const host = this.#context.verdicts.hosts.find(link.port, addressWords(event.address));
     if (event.state === 'reachable') {
       this.#askedAt.delete(neighbour);
       if (hop !== undefined) this.#isThere(link, 'the next hop answers', now);
@@ -87,7 +72,7 @@ export class LanWatch {
     if (event.state !== 'failed' || !neighbour.wasKnown || link.isLost) return;
     if (hop?.isDefault === true) {
       // With another router of the same link in order, nothing is lost.
-      const others = this.#hops.defaultsOf(link.port).filter((other) => other !== hop);
+      const others = this.#context.hops.defaultsOf(link.port).filter((other) => other !== hop);
       const isServed = others.some(
         (other) =>
           other.family === hop.family && this.#neighbours.find(link.port, other.address)?.state === 'reachable',
@@ -104,9 +89,9 @@ export class LanWatch {
   }
 
   #own(link: Link, verdict: OwnVerdict, now: Micros): void {
-    if (verdict.kind === 'lost') this.#verdicts.say(link, 'lease', verdict.text, now);
-    else if (verdict.kind === 'good') this.#verdicts.say(link, 'lease', null, now, 'a lease is held again');
-    else if (verdict.kind === 'suspect') this.#watch.suspicions.begin(link.port, now);
+    if (verdict.kind === 'lost') this.#context.verdicts.say(link, 'lease', verdict.text, now);
+    else if (verdict.kind === 'good') this.#context.verdicts.say(link, 'lease', null, now, 'a lease is held again');
+    else if (verdict.kind === 'suspect') this.#context.watch.suspicions.begin(link.port, now);
   }
 
   #host(link: Link, verdict: HostVerdict, now: Micros): void {
@@ -114,10 +99,10 @@ export class LanWatch {
     const words = addressWords(verdict.address);
     const family = words.length === 1 ? 4 : 6;
     if (verdict.kind === 'back') {
-      const host = this.#verdicts.hosts.find(link.port, words);
+      const host = this.#context.verdicts.hosts.find(link.port, words);
       if (host === undefined) return;
-      this.#verdicts.say(host, 'lease', null, now, 'asks for its address again');
-      this.#inquiries.onSign(host, now);
+      this.#context.verdicts.say(host, 'lease', null, now, 'asks for its address again');
+      this.#context.inquiries.onSign(host, now);
       return;
     }
     if (verdict.kind === 'taken') {
@@ -125,16 +110,16 @@ export class LanWatch {
       return;
     }
     if (this.#useOf(link, { family, address: verdict.address }, now).count === 0) return;
-    const host = this.#verdicts.hostOf(link.port, family, words, now);
+    const host = this.#context.verdicts.hostOf(link.port, family, words, now);
     if (host === null) return;
-    this.#verdicts.say(host, 'lease', verdict.text, now);
-    this.#inquiries.begin(host, now);
+    this.#context.verdicts.say(host, 'lease', verdict.text, now);
+    this.#context.inquiries.begin(host, now);
   }
 
   /** An address has gone from one host to another: custody of the former one's connections is not for the new one. */
   #onTaken(link: Link, taken: Extract<HostVerdict, { kind: 'taken' }>, now: Micros): void {
     const { address, hardware, former } = taken;
-    const { epochs } = this.#verdicts.monitor;
+    const { epochs } = this.#context.verdicts.monitor;
     const text = formatAddressBytes(address);
     const key = `${link.port} ${text}`;
     const owner = this.#owners.get(key);
@@ -153,13 +138,13 @@ export class LanWatch {
 
   /** The kernel resolves the address, or an echo came back: proof of the neighbour, not of the connections. */
   #isThere(subject: Link | Host, cause: string, now: Micros): void {
-    if (subject.evidence.neighbour !== null) this.#verdicts.say(subject, 'neighbour', null, now, cause);
-    this.#inquiries.onSign(subject, now);
+    if (subject.evidence.neighbour !== null) this.#context.verdicts.say(subject, 'neighbour', null, now, cause);
+    this.#context.inquiries.onSign(subject, now);
   }
 
   /** Address resolution of a host (or next hop, then `subject` is its link) has failed. */
   #onFailed(link: Link, neighbour: Neighbour, use: Use, now: Micros): void {
-    const isHop = this.#hops.of(link.port, neighbour.address) !== undefined;
+    const isHop = this.#context.hops.of(link.port, neighbour.address) !== undefined;
     if (use.count === 0 || now - use.heardAt < LIVELY) return;
     const wasAsked = now - (this.#askedAt.get(neighbour) ?? -NEVER) < ASKED;
     if (!use.isWanted && !wasAsked) {
@@ -167,22 +152,22 @@ export class LanWatch {
       if (this.#askedAt.size > 256) this.#askedAt.clear();
       this.#askedAt.set(neighbour, now);
       this.#ask(link, isHop ? null : neighbour);
-      this.#watch.suspicions.begin(link.port, now);
+      this.#context.watch.suspicions.begin(link.port, now);
       return;
     }
     this.#askedAt.delete(neighbour);
     const words = addressWords(neighbour.address);
-    const subject = isHop ? link : this.#verdicts.hostOf(link.port, neighbour.family, words, now);
+    const subject = isHop ? link : this.#context.verdicts.hostOf(link.port, neighbour.family, words, now);
     if (subject === null) return;
     const text = isHop ? 'the next hop does not answer address resolution' : 'does not answer address resolution';
-    this.#verdicts.say(subject, 'neighbour', text, now);
-    this.#inquiries.begin(subject, now);
+    this.#context.verdicts.say(subject, 'neighbour', text, now);
+    this.#context.inquiries.begin(subject, now);
   }
 
   #ask(link: Link, host: { readonly family: 4 | 6; readonly address: Uint8Array } | null): void {
     let asked = 0;
     this.#each(link, host, (flow, far) => {
-      if (asked < ASKERS && this.#asker.askFlowing(flow, far)) asked++;
+      if (asked < ASKERS && this.#context.asker.askFlowing(flow, far)) asked++;
     });
   }
 
@@ -207,12 +192,12 @@ export class LanWatch {
     visit: (flow: Flow, far: 0 | 1) => void,
   ): void {
     const words = host === null ? null : addressWords(host.address);
-    this.#table.forEach((flow) => {
+    this.#context.table.forEach((flow) => {
       for (const far of [0, 1] as const) {
         if (flow.halves[far].port !== link.port) continue;
         if (host !== null && words !== null) {
           if (flow.family !== host.family) continue;
-          if (!isSameAddress(this.#table.keys, flow.index * KEY_WORDS + 4 * far, words)) continue;
+          if (!isSameAddress(this.#context.table.keys, flow.index * KEY_WORDS + 4 * far, words)) continue;
         }
         visit(flow, far);
       }

@@ -4,17 +4,15 @@
  */
 import type { Flow } from './flow.ts';
 
+/** Notes of packets that went on, perhaps changed. */
+const PASSED_NAMES = ['forwarded', 'drained', 'eased', 'late-data', 'handback-data', 'handed-back'] as const;
+
 /**
- * Names are stable: they are the `action` in comments of captures, which Wireshark's filters and colouring rules use. Order is free.
+ * Names are stable: they are the `action` in comments of captures, which Wireshark's filters and colouring rules use. Order is free,
+ * but for those passed on being the first.
  */
 export const NOTE_NAMES = [
-  // Passed on.
-  'forwarded',
-  'drained',
-  'eased',
-  'late-data',
-  'handback-data',
-  'handed-back',
+  ...PASSED_NAMES,
   // Kept from going on.
   'custody',
   'retained',
@@ -56,6 +54,11 @@ export type NoteName = (typeof NOTE_NAMES)[number];
 export const NOTE: Readonly<Record<NoteName, number>> = Object.freeze(
   Object.fromEntries(NOTE_NAMES.map((name, index) => [name, index])) as Record<NoteName, number>,
 );
+
+/** Whether a note is about a packet that went on, perhaps changed. */
+export function isPassing(code: number): boolean {
+  return code < PASSED_NAMES.length;
+}
 
 /** What was done with the packet at hand; one object, filled anew for each. */
 export class Note {

@@ -21,34 +21,55 @@ function provider(lab: Lab): Namespace {
   return lab.isp;
 }
 
-/** wan0 has its address, the only one, by DHCP. */
-async function leaseWan(lab: Lab, client: 'dhclient' | 'udhcpc'): Promise<{ server: DhcpServer; client: DhcpClient }> {
-  const server = new DhcpServer(provider(lab), SITE.gatewayWan[4]);
-  const own = new DhcpClient({ client, namespace: lab.gateway, router: SITE.ispWan[4] });
+/** The two ends of a lease. */
+interface Lease {
+  readonly server: DhcpServer;
+  readonly client: DhcpClient;
+}
+
+/** Starts both ends; of a client that gets no address nothing stays behind. */
+async function begun(lease: Lease): Promise<Lease> {
   try {
-    await lab.gateway.ip('address', 'flush', 'dev', WAN_INTERFACE, 'scope', 'global');
-    await server.start();
-    await own.start();
+    await lease.server.start();
+    await lease.client.start();
   } catch (error) {
-    await own.dispose();
-    await server.dispose();
+    await lease.client.dispose();
+    await lease.server.dispose();
     throw error;
   }
-  return { server, client: own };
+  return lease;
+}
+
+/** A story whose losses need the ends of a lease, which are there once `lend` has run. */
+function leased(lend: (lab: Lab) => Promise<Lease>, loss: (lease: () => Lease) => Loss): LeaseStory {
+  let lease: Lease | undefined;
+  return {
+    prepare: async (lab) => {
+      lease = await lend(lab);
+      return companyOf(lease);
+    },
+    loss: loss(() => {
+      if (lease === undefined) throw new Error('the lease is taken before it is lost');
+      return lease;
+    }),
+  };
+}
+
+/** wan0 has its address, the only one, by DHCP. */
+async function leaseWan(lab: Lab, client: 'dhclient' | 'udhcpc'): Promise<Lease> {
+  const server = new DhcpServer(provider(lab), SITE.gatewayWan[4]);
+  const own = new DhcpClient({ client, namespace: lab.gateway, router: SITE.ispWan[4] });
+  await lab.gateway.ip('address', 'flush', 'dev', WAN_INTERFACE, 'scope', 'global');
+  return begun({ server, client: own });
 }
 
 /** dhclient: two renewals, then the server is gone; nobody answers, the lease runs out and the address goes. */
 export function leaseRunsOut(): LeaseStory {
-  let leased: { server: DhcpServer; client: DhcpClient } | undefined;
-  return {
-    prepare: async (lab) => {
-      const { server, client } = await leaseWan(lab, 'dhclient');
-      leased = { server, client };
-      return companyOf(server, client);
-    },
-    loss: {
+  return leased(
+    (lab) => leaseWan(lab, 'dhclient'),
+    (lease) => ({
       begin: async (scene) => {
-        const { server, client } = leased!;
+        const { server, client } = lease();
         const first = await client.act(['RENEW'], 0, 15_000);
         await client.act(['RENEW'], first, 15_000);
         await server.stop();
@@ -58,25 +79,20 @@ export function leaseRunsOut(): LeaseStory {
       },
       end: async (scene) => {
         await adopt(scene, SITE.gatewayWan[4]);
-        await leased!.server.start();
+        await lease().server.start();
         return configured(scene.lab);
       },
-    },
-  };
+    }),
+  );
 }
 
 /** udhcpc: asks to renew, is refused because the server gives another address now, and comes back with that. */
 export function leaseRefused(): LeaseStory {
-  let leased: { server: DhcpServer; client: DhcpClient } | undefined;
-  return {
-    prepare: async (lab) => {
-      const { server, client } = await leaseWan(lab, 'udhcpc');
-      leased = { server, client };
-      return companyOf(server, client);
-    },
-    loss: {
+  return leased(
+    (lab) => leaseWan(lab, 'udhcpc'),
+    (lease) => ({
       begin: async (scene) => {
-        const { server, client } = leased!;
+        const { server, client } = lease();
         await server.start(OTHER_ADDRESS);
         await forsake(scene);
         const at = monotonicMicros();
@@ -88,43 +104,33 @@ export function leaseRefused(): LeaseStory {
         await adopt(scene, OTHER_ADDRESS);
         return configured(scene.lab);
       },
-    },
-  };
+    }),
+  );
 }
 
 /** A host gives its lease back and falls silent; later it asks for one again. dnsmasq runs on the gateway. */
 export function hostReleases(): LeaseStory {
-  let client: DhcpClient | undefined;
-  return {
-    prepare: async (lab) => {
-      const server = new DhcpServer(lab.gateway, ADDRESS.host[4], LAN_INTERFACE);
-      const own = new DhcpClient({ client: 'udhcpc', namespace: lab.host, interface: END_INTERFACE });
-      try {
-        await server.start();
-        await own.start();
-      } catch (error) {
-        await own.dispose();
-        await server.dispose();
-        throw error;
-      }
-      client = own;
-      return companyOf(server, own);
-    },
-    loss: {
+  return leased(
+    (lab) =>
+      begun({
+        server: new DhcpServer(lab.gateway, ADDRESS.host[4], LAN_INTERFACE),
+        client: new DhcpClient({ client: 'udhcpc', namespace: lab.host, interface: END_INTERFACE }),
+      }),
+    (lease) => ({
       begin: async (scene) => {
         await HOST_SILENT.begin(scene);
         const at = monotonicMicros();
-        client!.signal('SIGUSR2');
+        lease().client.signal('SIGUSR2');
         return at;
       },
       end: async (scene) => {
         await HOST_SILENT.end(scene);
         const at = monotonicMicros();
-        client!.signal('SIGUSR1');
+        lease().client.signal('SIGUSR1');
         return at;
       },
-    },
-  };
+    }),
+  );
 }
 
 /** Waits until wan0 has an address and the default route. @returns the moment */
@@ -135,7 +141,7 @@ async function configured({ gateway }: Lab): Promise<number> {
   );
 }
 
-function companyOf(server: DhcpServer, client: DhcpClient): Company {
+function companyOf({ server, client }: Lease): Company {
   return {
     onGateway: (gateway) => client.report(gateway),
     dispose: async () => {

@@ -4,10 +4,11 @@ import { durationOption, interfacesOption } from '../../src/cli/options.ts';
 import { withFlags } from '../../src/cli/run.ts';
 import { eventText, flowsText, statusText } from '../../src/cli/show.ts';
 import { bytesText, durationText, table } from '../../src/cli/table.ts';
-import type { FlowJson, StatusJson } from '../../src/control/api.ts';
+import type { FlowJson } from '../../src/control/api.ts';
 import { toEventJson } from '../../src/control/history.ts';
 import { DEFAULT_DETECTORS, NO_DETECTORS } from '../../src/policy/detectors.ts';
 import { DEFAULT_CONFIG, type LinkConfig } from '../../src/policy/policy.ts';
+import { NO_FLOWS, NO_RESOURCES, sampleStatus } from '../control/samples.ts';
 
 describe('options', () => {
   test('durations are seconds', () => {
@@ -94,7 +95,7 @@ describe('text for people', () => {
     [273_600, '3d 4h'],
   ])('%d seconds', (seconds, text) => expect(durationText(seconds)).toBe(text));
 
-  const status: StatusJson = {
+  const status = sampleStatus({
     version: '1.0',
     uptime: 75,
     tun: 'tf0',
@@ -108,28 +109,19 @@ describe('text for people', () => {
         evidence: ['carrier gone'],
       },
     ],
-    flows: { total: 2, opening: 0, flowing: 1, frozen: 1, handback: 0, closing: 0, bypass: 0 },
-    hosts: [],
-    classes: {},
+    flows: { ...NO_FLOWS, total: 2, flowing: 1, frozen: 1 },
     custodyBytes: 2_048,
     resources: {
+      ...NO_RESOURCES,
       flows: 2,
-      maxFlows: 65_536,
       hosts: 1,
       busiestHostFlows: 2,
       flowsPerHost: 65_534,
       custodyBytes: 2_048,
-      maxCustodyBytes: 4_096,
-      maxCustodyBytesPerFlow: 1_024,
       parkedSyns: 3,
-      maxParkedSyns: 1_024,
-      halfOpen: 0,
-      suspects: 0,
-      arenaBytes: 65_536,
     },
     counters: { packets: 12, bytes: 0 },
-    degraded: [],
-  };
+  });
 
   test('status', () => {
     expect(statusText(status, 30_000)).toBe(

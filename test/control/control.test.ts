@@ -13,34 +13,9 @@ import { ControlClient } from '../../src/control/client.ts';
 import { ControlServer, type ControlTarget } from '../../src/control/control.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
 import { assertSocketFree } from '../../src/control/socket.ts';
+import { sampleStatus } from './samples.ts';
 
-const STATUS: StatusJson = {
-  version: '1',
-  uptime: 2.5,
-  tun: 'tun0',
-  links: [],
-  flows: { total: 0, opening: 0, flowing: 0, frozen: 0, handback: 0, closing: 0, bypass: 0 },
-  hosts: [],
-  classes: {},
-  custodyBytes: 0,
-  resources: {
-    flows: 2,
-    maxFlows: 65_536,
-    hosts: 1,
-    busiestHostFlows: 2,
-    flowsPerHost: 65_534,
-    custodyBytes: 0,
-    maxCustodyBytes: 4_096,
-    maxCustodyBytesPerFlow: 1_024,
-    parkedSyns: 3,
-    maxParkedSyns: 1_024,
-    halfOpen: 0,
-    suspects: 0,
-    arenaBytes: 65_536,
-  },
-  counters: { packets: 1 },
-  degraded: [],
-};
+const STATUS = sampleStatus({ uptime: 2.5, tun: 'tun0', counters: { packets: 1 } });
 
 /** Answers with what it was asked, so that the tests see both directions of the crossing. */
 class Target implements ControlTarget {

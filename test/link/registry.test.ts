@@ -6,6 +6,7 @@ import type { AddressEvent, RouteEvent } from '../../src/link/events.ts';
 import { addressWords, HostRegistry, MAX_HOSTS } from '../../src/link/hosts.ts';
 import { NextHops } from '../../src/link/next-hops.ts';
 import { parseAddress } from '../../src/wire/address.ts';
+import { defaultRoute } from './default-route.ts';
 
 const words = (text: string): Int32Array => addressWords(parseAddress(text)!);
 
@@ -39,17 +40,8 @@ describe('hosts', () => {
 });
 
 describe('next hops', () => {
-  const route = (gateway: string, present = true, change: Partial<RouteEvent> = {}): RouteEvent => ({
-    kind: 'route',
-    family: 4,
-    destination: new Uint8Array(4),
-    prefixLength: 0,
-    name: 'wan0',
-    metric: 0,
-    present,
-    gateway: parseAddress(gateway)!,
-    ...change,
-  });
+  const route = (gateway: string, present = true, change: Partial<RouteEvent> = {}): RouteEvent =>
+    defaultRoute(gateway, { present, ...change });
 
   it('of default routes are known, also when the kernel has forgotten them', () => {
     const hops = new NextHops();

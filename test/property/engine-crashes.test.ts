@@ -5,12 +5,13 @@
  *
  * TCPFREEZE_CRASH_RUNS sets how many, TCPFREEZE_CRASH_SEED where to begin, TCPFREEZE_SIM_EXPLAIN=1 shows the last packets.
  */
-import { describe, expect, it } from 'vitest';
+import { describe } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { millis, seconds } from '../../src/base/time.ts';
 import type { Network } from '../sim/network.ts';
 import { runScenario } from '../sim/run.ts';
 import { makeScenario, type Scenario } from '../sim/scenario.ts';
+import { itForSeeds } from '../sim/seeds.ts';
 import { traceInto } from '../sim/trace.ts';
 
 const RUNS = Number(process.env.TCPFREEZE_CRASH_RUNS ?? 150);
@@ -72,12 +73,5 @@ function failuresOf(seed: number): string[] {
 }
 
 describe('crashes at random moments', () => {
-  for (let from = FIRST; from < FIRST + RUNS; from += SLICE) {
-    const to = Math.min(from + SLICE, FIRST + RUNS);
-    it(`end with every stream intact: seeds ${from} to ${to - 1}`, () => {
-      const failures: string[] = [];
-      for (let seed = from; seed < to && failures.length < 5; seed++) failures.push(...failuresOf(seed));
-      expect(failures).toEqual([]);
-    });
-  }
+  itForSeeds('end with every stream intact', { first: FIRST, count: RUNS, slice: SLICE }, failuresOf);
 });

@@ -4,8 +4,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { type Micros, millis, seconds } from '../../src/base/time.ts';
-import type { RouteEvent } from '../../src/link/events.ts';
 import { DEFAULT_DETECTORS, type DetectorConfig } from '../../src/policy/detectors.ts';
+import { defaultRoute } from '../link/default-route.ts';
 import { type EndpointConfig, LINUX } from '../sim/endpoint-config.ts';
 import { ARENA, GATEWAY } from '../sim/gateway.ts';
 import { Network, type SimFlow } from '../sim/network.ts';
@@ -13,16 +13,7 @@ import { CLEAN, type WireConfig } from '../sim/wire.ts';
 
 const LINK: WireConfig = { ...CLEAN, delay: millis(19), bytesPerSecond: 12_500_000 };
 const CUT = seconds(5);
-const ROUTER: RouteEvent = {
-  kind: 'route',
-  family: 4,
-  destination: new Uint8Array(4),
-  prefixLength: 0,
-  name: 'wan0',
-  metric: 0,
-  present: true,
-  gateway: Uint8Array.of(192, 0, 2, 1),
-};
+const ROUTER = defaultRoute('192.0.2.1');
 
 function makeNetwork(
   wan: WireConfig = LINK,

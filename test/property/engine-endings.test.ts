@@ -5,12 +5,13 @@
  *
  * TCPFREEZE_SIM_RUNS sets how many; TCPFREEZE_SIM_SEED where to begin.
  */
-import { describe, expect, it } from 'vitest';
+import { describe } from 'vitest';
 import { Prng } from '../../src/base/prng.ts';
 import { type Micros, NEVER, seconds } from '../../src/base/time.ts';
 import { DEFAULT_RULE, FLOW_CLASSES, GIVE_UP_STYLES, type PolicyRule, PRIORITIES } from '../../src/policy/policy.ts';
 import { runScenario } from '../sim/run.ts';
 import { makeScenario, type Scenario } from '../sim/scenario.ts';
+import { itForSeeds } from '../sim/seeds.ts';
 
 const RUNS = Number(process.env.TCPFREEZE_SIM_RUNS ?? 100);
 const FIRST = Number(process.env.TCPFREEZE_SIM_SEED ?? 1);
@@ -76,12 +77,5 @@ function failuresOf(seed: number): string[] {
 }
 
 describe('random endings', () => {
-  for (let from = FIRST; from < FIRST + RUNS; from += SLICE) {
-    const to = Math.min(from + SLICE, FIRST + RUNS);
-    it(`harm nobody else: seeds ${from} to ${to - 1}`, () => {
-      const failures: string[] = [];
-      for (let seed = from; seed < to && failures.length < 5; seed++) failures.push(...failuresOf(seed));
-      expect(failures).toEqual([]);
-    }, 600_000);
-  }
+  itForSeeds('harm nobody else', { first: FIRST, count: RUNS, slice: SLICE, timeoutMillis: 600_000 }, failuresOf);
 });

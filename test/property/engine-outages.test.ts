@@ -11,6 +11,7 @@ import { explain } from '../sim/explain.ts';
 import { REGRESSIONS } from '../sim/regressions/seeds.ts';
 import { runScenario } from '../sim/run.ts';
 import { makeScenario } from '../sim/scenario.ts';
+import { itForSeeds } from '../sim/seeds.ts';
 
 const RUNS = Number(process.env.TCPFREEZE_SIM_RUNS ?? 1000);
 const FIRST = Number(process.env.TCPFREEZE_SIM_SEED ?? 1);
@@ -25,14 +26,7 @@ function failuresOf(seed: number): string[] {
 }
 
 describe('random outages', () => {
-  for (let from = FIRST; from < FIRST + RUNS; from += SLICE) {
-    const to = Math.min(from + SLICE, FIRST + RUNS);
-    it(`end with every stream intact: seeds ${from} to ${to - 1}`, () => {
-      const failures: string[] = [];
-      for (let seed = from; seed < to && failures.length < 5; seed++) failures.push(...failuresOf(seed));
-      expect(failures).toEqual([]);
-    });
-  }
+  itForSeeds('end with every stream intact', { first: FIRST, count: RUNS, slice: SLICE }, failuresOf);
 });
 
 describe('seeds that once failed', () => {
