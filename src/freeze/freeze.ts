@@ -22,17 +22,15 @@ import { seqDiff, seqGe } from '../wire/seq.ts';
 import { sayFrozen } from './answer.ts';
 import type { FreezeContext } from './context.ts';
 import { Custody } from './custody.ts';
-import { beginDribble, dribble } from './dribble.ts';
+import { beginDribble, dribble, endDribble } from './dribble.ts';
 import { Frozen } from './frozen.ts';
-import { absorbRetained, dataEndOf, OVERDUE_MIN } from './hold.ts';
+import { absorbRetained, dataEndOf, OVERDUE_MIN, REFRESH } from './hold.ts';
 import { Insist } from './insist.ts';
 import { succeed } from './parking.ts';
 import { Replay } from './replay.ts';
-import { isTrickling, openTrickle, trickleInterval } from './trickle.ts';
+import { mustEndDribble, trickleInterval } from './trickle.ts';
 import type { Waker } from './wakeup.ts';
 
-/** Theory of operation 3.5: kernels before the 2023 fix give up without one, and conntrack forgets after 5 minutes. */
-const REFRESH: Micros = 55_000_000;
 /** Linux gives up after about 924 s of retransmissions (tcp_retries2 = 15); denied flows get a closed window before that. */
 const DENIED_GIVE_UP: Micros = 800_000_000;
 /** A far peer that has not said within this time that it still has a restored connection has none: Linux's own patience. */
@@ -185,8 +183,8 @@ export class Freezer {
     const { userTimeout } = flow.halves[flow.near];
     const suspected = suspects.limitOf(flow, flow.near, table);
     frozen.trickleEvery = trickleInterval(flow.terms.trickle, userTimeout, suspected);
-    frozen.trickleAt = frozen.trickleEvery > 0 ? now + frozen.trickleEvery : NEVER;
     frozen.trickleOpen = false;
+    frozen.takenAt = now;
     frozen.probed = false;
   }
 
@@ -196,7 +194,6 @@ export class Freezer {
     counters[COUNTER.custodyRefused]! += 1;
     frozen.denied = true;
     frozen.refreshAt = NEVER;
-    frozen.trickleAt = NEVER;
     frozen.giveUpAt = now + DENIED_GIVE_UP;
     this.#context.reschedule(flow);
   }
@@ -238,7 +235,6 @@ export class Freezer {
     counters[COUNTER.thaws]! += 1;
     const { custody } = frozen;
     frozen.limitAt = NEVER;
-    frozen.trickleAt = NEVER;
     frozen.trickleOpen = false;
     // A far peer that has to prove itself first is woken when it has (engine/proof.ts).
     const isUnproven = (frozen.unproven & (far + 1)) !== 0;
@@ -295,7 +291,8 @@ export class Freezer {
     const frozen = flow.frozen as Frozen | null;
     if (frozen !== null && frozen.dribbleAt <= now) {
       // Goes on during handback until the far peer is heard: the path may be silent for a while after link-up.
-      dribble(frozen, flow.halves[flow.near].segmentSize, now);
+      if (flow.phase === FROZEN && mustEndDribble(frozen, flow.frozenSince, now)) endDribble(frozen);
+      else dribble(frozen, flow.halves[flow.near].segmentSize, now);
       this.#context.counters[COUNTER.custodyAcks]! += 1;
       frozen.refreshAt = flow.phase === FROZEN ? now + REFRESH : NEVER;
       sayFrozen(this.#context, flow, frozen.flightTsVal, NOTE['custody-ack']);
@@ -313,7 +310,6 @@ export class Freezer {
         this.#context.giveUp(flow, `limit of ${micros / MICROS_PER_SECOND} s by the ${by}`, now);
         return;
       }
-      if (frozen.trickleAt <= now) this.#trickle(flow, frozen, now);
       if (frozen.refreshAt <= now) {
         // A sender that has stopped probing is asked after at intervals that double: it may have given up (hold.ts).
         const silence = now - frozen.probedAt;
@@ -333,23 +329,10 @@ export class Freezer {
     this.#waker.onTimer(flow, now);
     this.#context.reschedule(flow);
   }
-
-  #trickle(flow: Flow, frozen: Frozen, now: Micros): void {
-    const endpoint = flow.halves[flow.near];
-    const wasOpen = isTrickling(frozen);
-    const { rcvWndShift, rightEdge } = flow.halves[flow.near === 0 ? 1 : 0];
-    // Of a connection whose handshake was not seen nothing but 0 is safe to promise.
-    if (rcvWndShift < 0 || !openTrickle(frozen, endpoint.segmentSize, rightEdge, rcvWndShift, now)) {
-      if (rcvWndShift < 0) frozen.trickleAt = NEVER;
-      return;
-    }
-    if (!wasOpen) this.#context.counters[COUNTER.trickles]! += 1;
-    sayFrozen(this.#context, flow, endpoint.tsVal, NOTE.trickle);
-  }
 }
 
 function timersOf(frozen: Frozen): Micros {
-  return Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt, frozen.limitAt, frozen.trickleAt);
+  return Math.min(frozen.refreshAt, frozen.giveUpAt, frozen.dribbleAt, frozen.limitAt);
 }
 
 /** @param mtu of the path; @param timestamps whether segments carry them; at least 1 */

@@ -43,16 +43,17 @@ export class Frozen implements Attachment {
   /** How long the flow may stay frozen, what says so, and when that is over. */
   limit: Limit = NO_LIMIT;
   limitAt: Micros = NEVER;
-  /** Pace of the trickle (freeze/trickle.ts), 0: none; when the next piece is due. */
+  /** Interval of the trickle (freeze/trickle.ts), 0: none. */
   trickleEvery: Micros = 0;
-  trickleAt: Micros = NEVER;
   /** A piece up to `trickleEdge` is on offer. */
   trickleOpen = false;
   trickleEdge = 0;
-  /** The near endpoint has probed since the last piece: it has something to send. */
+  /** The near endpoint has probed: it has something to send. */
   probed = false;
   /** When it probed last. */
   probedAt: Micros = -NEVER;
+  /** When bytes of it were taken last; before that, when it was frozen. */
+  takenAt: Micros = 0;
   /** A SYN of it takes a place of the parking. */
   parked = false;
   /** Newest SYN of a connection that wants to succeed this one with the same ports. */
@@ -125,7 +126,7 @@ export class Frozen implements Attachment {
     this.giveUpAt = NEVER;
     this.dribbleAt = NEVER;
     this.limitAt = NEVER;
-    this.trickleAt = NEVER;
+    this.trickleEvery = 0;
   }
 
   get custodyBytes(): number {

@@ -16,7 +16,7 @@ import type { FreezeContext } from './context.ts';
 import type { Custody } from './custody.ts';
 import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
-import { isTrickling } from './trickle.ts';
+import { isTrickling, openTrickle } from './trickle.ts';
 
 /** Largest head segment of which a copy is kept. */
 const HEAD_COPY_MAX = 2_048;
@@ -24,6 +24,8 @@ const HEAD_COPY_MAX = 2_048;
 /** A probe is overdue after so many times the interval before the last one, and no sooner than this. */
 const OVERDUE_SHARE = 3;
 export const OVERDUE_MIN: Micros = 2_000_000;
+/** Theory of operation 3.5: kernels before the 2023 fix give up without one, and conntrack forgets after 5 minutes. */
+export const REFRESH: Micros = 55_000_000;
 
 export class Holder {
   readonly #context: FreezeContext;
@@ -41,25 +43,33 @@ export class Holder {
       note.code = NOTE.absorbed;
       return;
     }
-    this.#heard(flow, frozen, now);
+    const opens = this.#heard(flow, frozen, false, now);
     counters[COUNTER.probesAnswered]! += 1;
     note.code = NOTE.probe;
     // TS.Recent as the far peer would have it: what lies before its window does not count (RFC 7323 5.3, R2 before R3).
-    sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, NOTE['probe-answer']);
+    sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal, opens ? NOTE.trickle : NOTE['probe-answer']);
   }
 
   /**
    * The near endpoint is there and has something to send. Its probes come at intervals that double (RFC 9293 3.8.6.1); when the next
    * one is long overdue, an ACK asks whether it is still there: a kernel that has forgotten the connection answers RST.
+   * @param hasTaken it brought bytes that were taken
+   * @returns whether the answer opens the window a little (trickle.ts)
    */
-  #heard(flow: Flow, frozen: Frozen, now: Micros): void {
+  #heard(flow: Flow, frozen: Frozen, hasTaken: boolean, now: Micros): boolean {
     const gap = now - frozen.probedAt;
     frozen.probed = true;
     frozen.probedAt = now;
-    const overdueAt = now + Math.max(OVERDUE_MIN, OVERDUE_SHARE * gap);
-    if (overdueAt >= frozen.refreshAt) return;
-    frozen.refreshAt = overdueAt;
+    const { rcvWndShift, rightEdge } = flow.halves[flow.near === 0 ? 1 : 0];
+    const segment = flow.halves[flow.near].segmentSize;
+    const interval = Math.min(gap, now - frozen.takenAt);
+    const opens = !hasTaken && openTrickle(frozen, interval, segment, rightEdge, rcvWndShift, now);
+    if (opens) this.#context.counters[COUNTER.trickles]! += 1;
+    if (hasTaken) frozen.takenAt = now;
+    // Nothing unasked before that: it would put off the probe that is due (tcp_ack_probe).
+    frozen.refreshAt = now + Math.min(REFRESH, Math.max(OVERDUE_MIN, OVERDUE_SHARE * gap));
     this.#context.reschedule(flow);
+    return opens;
   }
 
   /** FROZEN, near side, payload or FIN. */
@@ -83,7 +93,6 @@ export class Holder {
       return;
     }
     const { custody } = frozen;
-    this.#heard(flow, frozen, now);
     const before = custody.end;
     const wasTrickling = isTrickling(frozen);
     const isDribbling = frozen.shown !== before;
@@ -98,6 +107,7 @@ export class Holder {
     }
     if (custody.end === endpoint.sndNxt) arena.forget(endpoint);
     const taken = seqDiff(custody.end, before);
+    const opens = this.#heard(flow, frozen, taken > 0, now);
     counters[COUNTER.custodyBytesTaken]! += taken;
     if (taken > 0) note.code = NOTE.custody;
     else if (note.code !== NOTE.retained) note.code = NOTE.probe;
@@ -118,7 +128,8 @@ export class Holder {
       frozen.owedTsEcr = tsEcr;
       if (custody.durable !== custody.end) return;
     } else counters[COUNTER.probesAnswered]! += 1;
-    sayFrozen(this.#context, flow, tsEcr, taken > 0 ? NOTE['custody-ack'] : NOTE['probe-answer']);
+    const answer = opens ? NOTE.trickle : NOTE['probe-answer'];
+    sayFrozen(this.#context, flow, tsEcr, taken > 0 ? NOTE['custody-ack'] : answer);
   }
 
   /** Appends the new bytes of an in-order segment, as far as they are to be taken. */
@@ -206,7 +217,7 @@ export class Holder {
     // Nobody is left to talk to: further ACKs would only earn further resets.
     endDribble(frozen);
     frozen.refreshAt = NEVER;
-    frozen.trickleAt = NEVER;
+    frozen.trickleEvery = 0;
     frozen.trickleOpen = false;
     this.#context.reschedule(flow);
   }

@@ -3,9 +3,14 @@
  * persist state when that expires, although every probe is answered (tcp_probe_timer, net/ipv4/tcp_timer.c; measured: set to
  * 10 s, dead 10.0 s after the freeze). So from time to time a window below one MSS is offered: too little for the
  * sender's silly window avoidance to send by itself (RFC 9293 3.8.6.2.1), enough for its next probe to carry bytes. They
- * are taken into custody, the window shuts again, and the sender's count begins anew.
- * Price: the sender's congestion window restarts and its round-trip estimate suffers; so only by policy, or where a limit is
- * known (RFC 5482) or suspected (an earlier connection of that host to that port died of it).
+ * are taken into custody, the window shuts again, and the sender's count begins anew. It has to be the probe: Linux clears
+ * the count when a probe carries bytes (tcp_send_probe0), not when a window update lets some of a larger buffer go.
+ * When.     The offer is made in the answer to a probe, never unasked: every ACK to a sender in persist state puts its next
+ *           probe off by a whole back-off (tcp_ack_probe; measured: an offer repeated unasked put it off again and again, until the
+ *           limit came first). Probes come at intervals that double, so the offer goes out with the last answer after which the
+ *           piece is still taken within the trickle's interval, which is well within the limit.
+ * Price.    The sender's congestion window restarts and its round-trip estimate suffers; so only by policy, or where a limit is
+ *           known (RFC 5482) or suspected (an earlier connection of that host to that port died of it).
  */
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
@@ -15,10 +20,14 @@ import type { Frozen } from './frozen.ts';
 
 /** Largest piece that is offered at a time (measured: 1024 bytes every 4 s carried a limit of 10 s). */
 const PIECE = 1_024;
-/** Share of a known limit after which the next piece is offered; the probe that takes it may be as late again. */
+/** Share of a known limit within which the next piece is taken; what is left is the margin for a probe that is late. */
 const SHARE = 0.4;
 const INTERVAL_MIN: Micros = seconds(0.1);
 const INTERVAL_MAX: Micros = seconds(4);
+/** The next probe comes after twice the interval before this one, the one behind that after twice as much again. */
+const TWO_PROBES = 2 + 4;
+/** A dribble ends after this share of the interval: it lengthens the sender's RTO, with which its probes begin. */
+const DRIBBLE_SHARE = 0.25;
 /** Deaths that are remembered. */
 const SUSPECTS_MAX = 256;
 
@@ -37,32 +46,44 @@ export function trickleInterval(terms: Micros, known: Micros, suspected: Micros)
 }
 
 /**
- * Opens the window by one piece, if the near endpoint has shown that it has something to send. Call when `trickleAt` is due.
+ * Decides whether the answer to a probe opens the window by one piece, and opens it. Call for every probe that brought nothing.
+ * @param gap time since the probe before it, or since bytes were taken last (micros)
  * @param segment payload bytes of one wire segment of the near endpoint, 0 when unknown
  * @param rightEdge right edge of the far peer's window
- * @param shift its window scale
- * @returns whether the near endpoint has to be told
+ * @param shift its window scale; -1, not known: nothing but 0 is safe to promise
+ * @returns whether this probe opened it
  */
-export function openTrickle(frozen: Frozen, segment: number, rightEdge: number, shift: number, now: Micros): boolean {
-  frozen.trickleAt = now + frozen.trickleEvery;
-  if (frozen.dribbleAt !== NEVER) return false;
-  if (isTrickling(frozen)) return true;
-  if (!frozen.probed) return false;
+export function openTrickle(
+  frozen: Frozen,
+  gap: Micros,
+  segment: number,
+  rightEdge: number,
+  shift: number,
+  now: Micros,
+): boolean {
+  if (frozen.trickleEvery === 0 || shift < 0 || frozen.denied || frozen.dribbleAt !== NEVER) return false;
+  if (isTrickling(frozen)) return false;
+  if (now - frozen.takenAt + TWO_PROBES * gap < frozen.trickleEvery) return false;
   const unit = 2 ** shift;
   const wanted = Math.max(unit, Math.floor(Math.min(PIECE, Math.max(1, segment - 1)) / unit) * unit);
   // Never beyond what the far peer itself has offered.
   const piece = Math.min(wanted, Math.floor(seqDiff(rightEdge, frozen.custody.end) / unit) * unit);
   if (piece <= 0) return false;
   if (frozen.custody.room < piece || frozen.custody.fin) return false;
-  frozen.probed = false;
   frozen.trickleEdge = (frozen.custody.end + piece) | 0;
   frozen.trickleOpen = true;
   return true;
 }
 
+/** Whether the dribble of a sender that has to be trickled has to end now. */
+export function mustEndDribble(frozen: Frozen, frozenSince: Micros, now: Micros): boolean {
+  return frozen.trickleEvery > 0 && now - frozenSince >= frozen.trickleEvery * DRIBBLE_SHARE;
+}
+
 /** Whether a piece is on offer that has not been taken. */
 export function isTrickling(frozen: Frozen): boolean {
-  if (frozen.trickleOpen && seqDiff(frozen.trickleEdge, frozen.custody.end) <= 0) frozen.trickleOpen = false;
+  const { custody } = frozen;
+  if (frozen.trickleOpen && (custody.fin || seqDiff(frozen.trickleEdge, custody.end) <= 0)) frozen.trickleOpen = false;
   return frozen.trickleOpen;
 }
 

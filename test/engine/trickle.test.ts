@@ -4,7 +4,7 @@ import { DEFAULT_RULE } from '../../src/policy/policy.ts';
 import { ACK, FIN } from '../../src/wire/tcp-flags.ts';
 import { Conversation, PLAIN, SEGMENT, SHIFT, stream, VARIANTS } from './conversation.ts';
 import { Rig } from './rig.ts';
-import { ack, expectPacket, expectPackets, flags, toFar, toNear, window } from './seen.ts';
+import { ack, expectPacket, expectPackets, flags, type Seen, toFar, toNear, window } from './seen.ts';
 
 const EVERY = 4e6;
 /** Largest multiple of the window unit below one segment. */
@@ -24,15 +24,35 @@ function frozen(trickle: 'off' | 'auto' | number, variant = PLAIN): Conversation
 /** A zero-window probe without data, as Linux sends it. */
 const probe = (c: Conversation): void => void c.fromNear({ seq: c.near.nxt - 1 });
 
+/** RTO of a sender on the LAN (TCP_RTO_MIN). */
+const RTO = 200;
+
+/**
+ * Probes like a Linux sender until one is answered by an open window, at most so many times: each after twice the interval before it
+ * (RFC 9293 3.8.6.1), counted from the last ACK that came (tcp_ack_probe).
+ * @returns milliseconds from the first probe's timer on, and the interval to the next one
+ */
+function probes(c: Conversation, most = 12): { opened: Seen | undefined; passed: number; next: number } {
+  let passed = 0;
+  let interval = RTO;
+  for (let count = 0; count < most; count++) {
+    c.tick(interval);
+    passed += interval;
+    interval *= 2;
+    probe(c);
+    const opened = c.seen().find((seen) => seen.window > 0);
+    if (opened !== undefined) return { opened, passed, next: interval };
+  }
+  return { opened: undefined, passed, next: interval };
+}
+
 describe.each(VARIANTS)('trickle ($name)', (variant) => {
-  it('opens by less than a segment once the sender probes, takes what comes, shuts again', () => {
+  it('opens by less than a segment in the answer to a probe, takes what the next one brings, shuts again', () => {
     const c = frozen(EVERY, variant);
     const end = 1 + 2 * SEGMENT;
-    probe(c);
-    expectPackets(c.seen(), [toNear, ack(end), window(0)]);
-    c.tick(4_000);
-    const opened = c.seen();
-    expectPacket(opened.at(-1), toNear, flags('.'), ack(end), window(PIECE >> SHIFT));
+    const { opened, next } = probes(c);
+    expectPacket(opened, toNear, flags('.'), ack(end), window(PIECE >> SHIFT));
+    c.tick(next);
     c.fromNear({ payload: stream(end, PIECE) });
     expectPackets(c.seen(), [toNear, ack(end + PIECE), window(0)]);
     expect(c.rig.flow.custodyBytes).toBe(2 * SEGMENT + PIECE);
@@ -43,6 +63,52 @@ describe.each(VARIANTS)('trickle ($name)', (variant) => {
     c.tick(500);
     const sent = c.seen().filter((seen) => seen.to === 'far' && seen.payload.length > 0);
     expect(sent.map((seen) => seen.seq + seen.payload.length).reduce((a, b) => Math.max(a, b))).toBe(end + PIECE);
+  });
+});
+
+describe('in time', () => {
+  it.each([0.8, 1.2, 4, 8])(
+    'a piece is taken within %f s of the one before, and not after a third of that',
+    (every) => {
+      const c = frozen(every * 1e6);
+      for (let piece = 0; piece < 6; piece++) {
+        const { passed, next } = probes(c);
+        c.tick(next);
+        expect(passed + next).toBeLessThanOrEqual(every * 1_000);
+        expect(passed + next).toBeGreaterThan((every * 1_000) / 3);
+        c.fromNear({ payload: stream(1 + 2 * SEGMENT + piece * PIECE, PIECE) });
+      }
+      expect(c.rig.counter('trickledBytes')).toBe(6 * PIECE);
+    },
+  );
+
+  it('nothing is said unasked: it would put the next probe off', () => {
+    const c = frozen(EVERY);
+    const { next } = probes(c);
+    c.tick(next - 1);
+    expect(c.seen()).toEqual([]);
+  });
+
+  it('at the first probe where that comes late', () => {
+    const c = frozen(EVERY);
+    c.tick(3_000);
+    c.seen();
+    probe(c);
+    expectPackets(c.seen(), [toNear, window(PIECE >> SHIFT)]);
+  });
+
+  it('a dribble ends after a quarter of the interval: it would lengthen the time to the first probe', () => {
+    const c = new Conversation(new Rig({ policy: [{ ...DEFAULT_RULE, trickle: EVERY }] })).open();
+    c.data('near', 2);
+    c.tick(40);
+    c.acknowledge('far');
+    c.data('near', 40);
+    c.lose();
+    c.tick(900);
+    const end = c.near.nxt;
+    expect(c.seen().filter((seen) => seen.ack === end)).toEqual([]);
+    c.tick(600);
+    expect(c.seen().at(-1)!.ack).toBe(end);
   });
 });
 
@@ -63,9 +129,15 @@ describe('it stays shut', () => {
       const c = frozen(trickle);
       probe(c);
       c.fromNear(last);
-      c.tick(30_000);
-      expect(c.seen().filter((seen) => seen.window > 0)).toEqual([]);
+      expect(probes(c).opened).toBeUndefined();
     }
+  });
+
+  it('once a FIN has come while it was open', () => {
+    const c = frozen(EVERY);
+    expect(probes(c).opened).toBeDefined();
+    c.fromNear({ flags: FIN | ACK });
+    expect(probes(c).opened).toBeUndefined();
   });
 
   it('beyond its budget', () => {
@@ -75,29 +147,19 @@ describe('it stays shut', () => {
     c.lose();
     c.tick(100);
     c.rig.take();
-    probe(c);
-    c.tick(30_000);
-    expect(c.seen().filter((seen) => seen.window > 0)).toEqual([]);
+    expect(probes(c).opened).toBeUndefined();
   });
 });
 
 describe('an offer', () => {
-  it('is repeated until it is taken: the first may be lost', () => {
+  it('is repeated to every probe until it is taken: an answer may be lost', () => {
     const c = frozen(EVERY);
-    probe(c);
-    c.tick(12_500);
-    const offers = c.seen().filter((seen) => seen.window > 0);
-    expect(offers).toHaveLength(3);
-    for (const seen of offers) expectPacket(seen, ack(1 + 2 * SEGMENT), window(PIECE >> SHIFT));
+    probes(c);
+    for (let again = 0; again < 3; again++) {
+      probe(c);
+      expectPackets(c.seen(), [toNear, ack(1 + 2 * SEGMENT), window(PIECE >> SHIFT)]);
+    }
     expect(c.rig.counter('trickles')).toBe(1);
-  });
-
-  it('of a whole unit where the far peer scales its window beyond a segment', () => {
-    const c = frozen(EVERY);
-    probe(c);
-    c.tick(4_000);
-    // Every offer is a multiple of the unit and at least one.
-    expect(c.seen().at(-1)!.window).toBeGreaterThan(0);
   });
 });
 

@@ -14,7 +14,7 @@ import type { Namespace } from '../../src/lab/namespace.ts';
 import { ADDRESS, LAN_INTERFACE, Lab, WAN_INTERFACE } from '../../src/lab/topology.ts';
 import { storiesPossible } from '../e2e/story-goals.ts';
 
-/** Seconds; user timeouts are a sixth of it. STATES_OUTAGE=60 gives the sizes of everyday life. */
+/** Seconds; user timeouts are a quarter of it. STATES_OUTAGE=60 gives the sizes of everyday life. */
 const OUTAGE = Number(process.env.STATES_OUTAGE ?? '12');
 const FIRST_PORT = 7_000;
 /** In the order of states/ends.py. */

@@ -275,10 +275,10 @@ class ClosedByReceiver(Case):
 
 
 class UserTimeout(Case):
-    """A limit of a sixth of the outage; the trickle is on by the port's rule, or off."""
+    """A limit of a quarter of the outage; the trickle is on by the port's rule, or off."""
 
     def prepare_client(self, sock):
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(LENGTH * 1000 / 6))
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(LENGTH * 1000 / 4))
 
     def client(self, sock):
         LOST.wait()
