@@ -26,6 +26,14 @@ export const BEFORE_WINDOW = 'bare acknowledgement from before the window';
 export const ACK_OF_NOTHING = 'acknowledgement of what was never sent';
 export const OLD_TIMESTAMP = 'time stamp that fails PAWS';
 
+/**
+ * An acknowledgement from before the window is a finding when the window has been beyond it for this long, milliseconds: two segments
+ * of one connection that are under way at the same time may change places where a busy machine handles them on two processors.
+ */
+const CROSSING_MILLIS = 5;
+/** Steps of a window that are remembered, for saying since when it has been where it is. */
+const STEPS = 64;
+
 /** What an endpoint has said. */
 class Endpoint {
   /** -1: its SYN has not been seen. */
@@ -38,6 +46,21 @@ class Endpoint {
   isReceiving = false;
   tsVal = 0;
   hasTs = false;
+  /** The last steps of `rcvNxt`: where to, and when in milliseconds. */
+  readonly #steps: { readonly to: number; readonly at: number }[] = [];
+
+  /** The window begins at `to` from now on. @param at milliseconds */
+  move(to: number, at: number): void {
+    this.rcvNxt = to;
+    this.#steps.push({ to, at });
+    if (this.#steps.length > STEPS) this.#steps.shift();
+  }
+
+  /** @returns milliseconds for which the window has been beyond `seq`, at least */
+  beyondFor(seq: number, at: number): number {
+    const step = this.#steps.find(({ to }) => seqGt(to, seq));
+    return step === undefined ? Number.POSITIVE_INFINITY : at - step.at;
+  }
 }
 
 interface Connection {
@@ -79,28 +102,32 @@ export class SegmentCheck {
     if (connection === undefined) return;
     const sender = connection.ends[from]!;
     const receiver = connection.ends[to]!;
-    this.#judge(sender, receiver, packet);
-    learn(sender, receiver, packet);
+    const at = captured.seconds * 1e3 + captured.nanos / 1e6;
+    this.#judge(sender, receiver, packet, at);
+    learn(sender, receiver, packet, at);
   }
 
-  #judge(sender: Endpoint, receiver: Endpoint, packet: Packet): void {
+  #judge(sender: Endpoint, receiver: Endpoint, packet: Packet, at: number): void {
     const { flags, seq, ack, payloadLength } = packet;
     if ((flags & (SYN | RST)) !== 0) return;
     if (receiver.isReceiving && receiver.shift >= 0) {
       // One byte more is what a probe of a closed window has (RFC 9293 3.8.6.1).
       if (seqDiff((seq + payloadLength) | 0, receiver.rightEdge) > 1) this.#report(BEYOND_WINDOW);
       // One byte less is what a keepalive has (RFC 9293 3.8.4).
-      if (packet.segLength === 0 && seqDiff(seq, receiver.rcvNxt) < -1) this.#report(BEFORE_WINDOW);
+      if (packet.segLength === 0 && seqDiff(seq, receiver.rcvNxt) < -1) {
+        const lag = receiver.beyondFor((seq + 1) | 0, at);
+        if (lag >= CROSSING_MILLIS) this.#report(BEFORE_WINDOW, `, ${lag.toFixed(1)} ms late`);
+      }
     }
     if ((flags & ACK) !== 0 && receiver.shift >= 0 && seqGt(ack, receiver.sndNxt)) this.#report(ACK_OF_NOTHING);
     // Linux takes what is one tick too old (tcp_paws_check), and its own softirqs send such acknowledgements now and then.
     if (packet.tsAt >= 0 && sender.hasTs && seqDiff(packet.tsVal, sender.tsVal) < -1) this.#report(OLD_TIMESTAMP);
   }
 
-  #report(problem: string): void {
+  #report(problem: string, more = ''): void {
     const found = this.#found.get(problem);
     if (found === undefined) {
-      this.#found.set(problem, { packets: 1, example: `${this.#number} ${describePacket(this.#packet)}` });
+      this.#found.set(problem, { packets: 1, example: `${this.#number} ${describePacket(this.#packet)}${more}` });
     } else found.packets += 1;
   }
 
@@ -109,7 +136,7 @@ export class SegmentCheck {
   }
 }
 
-function learn(sender: Endpoint, receiver: Endpoint, packet: Packet): void {
+function learn(sender: Endpoint, receiver: Endpoint, packet: Packet, at: number): void {
   const { flags, seq, ack, window } = packet;
   const end = (seq + packet.segLength) | 0;
   if ((flags & SYN) !== 0) {
@@ -129,7 +156,7 @@ function learn(sender: Endpoint, receiver: Endpoint, packet: Packet): void {
   // The window of a SYN is never scaled, and scaling takes both (RFC 7323 2.2).
   const shift = (flags & SYN) === 0 && sender.scales && receiver.scales ? sender.shift : 0;
   const edge = (ack + (window << shift)) | 0;
-  if (!sender.isReceiving || seqGt(ack, sender.rcvNxt)) sender.rcvNxt = ack;
+  if (!sender.isReceiving || seqGt(ack, sender.rcvNxt)) sender.move(ack, at);
   if (!sender.isReceiving || seqGt(edge, sender.rightEdge)) sender.rightEdge = edge;
   sender.isReceiving = true;
 }

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { expect } from 'vitest';
 import { describeStory } from '../../src/lab/report.ts';
-import type { FlowResult, StoryResult } from '../../src/lab/scenario.ts';
+import { type FlowResult, runStory, type StoryOptions, type StoryResult } from '../../src/lab/scenario.ts';
+import { Turns } from '../../src/lab/turns.ts';
 
 /** Round-trip time of the lab's standard link; all goals are multiples of it. */
 export const RTT_MILLIS = 40;
@@ -44,6 +45,28 @@ export async function tell({ name, play, sound = expectSound, missed }: Telling)
 /** Prints the plain run of a story. */
 export function printPlain(name: string, result: StoryResult): void {
   print(`${name}, plain:   ${describeStory(result)}`);
+}
+
+/**
+ * A story and its plain run, side by side: what the plain one waits for, the other does not notice. They take turns for all that is
+ * measured of the gateway, so the plain run's outage may be longer.
+ * @param check what the plain run must show
+ */
+export async function tellBoth(
+  telling: Omit<Telling, 'play'>,
+  gateway: StoryOptions,
+  plain: StoryOptions,
+  check: (result: StoryResult) => void = () => {},
+): Promise<StoryResult> {
+  const turns = new Turns();
+  const [told] = await Promise.all([
+    tell({ ...telling, play: () => runStory({ ...gateway, gateway: true, turns }) }),
+    runStory({ ...plain, turns }).then((result) => {
+      printPlain(telling.name, result);
+      check(result);
+    }),
+  ]);
+  return told;
 }
 
 /** One line, past the test runner's grouping, so that the tables of a run stand together in its log. */

@@ -21,12 +21,14 @@ interface Said {
   readonly window?: number;
   readonly length?: number;
   readonly ts?: number;
+  /** Milliseconds. */
+  readonly at?: number;
 }
 
 /** Relative numbers; both sides begin at the end of the circle, so that everything wraps. */
 const ISN = -3;
 
-function packet({ from, seq, ack = 0, flags = ACK, window = 1_000, length = 0, ts = 5 }: Said): CapturedPacket {
+function packet({ from, seq, ack = 0, flags = ACK, window = 1_000, length = 0, ts = 5, at = 0 }: Said): CapturedPacket {
   const spec = new TcpSpec();
   spec.addresses = Int32Array.from(from === 'a' ? [0x0a00_0001, 0x0a00_0002] : [0x0a00_0002, 0x0a00_0001]);
   spec.srcAt = 0;
@@ -45,7 +47,7 @@ function packet({ from, seq, ack = 0, flags = ACK, window = 1_000, length = 0, t
   const size = emitTcp(bytes, new DataView(bytes.buffer), 0, spec);
   return {
     seconds: 0,
-    nanos: 0,
+    nanos: at * 1e6,
     hasTime: true,
     interface: { linkType: 101, name: '', snapLength: 0 },
     bytes: bytes.slice(0, size),
@@ -75,7 +77,8 @@ describe('segments that a receiver would not like', () => {
     ['two bytes beyond it', { from: 'a', seq: 1_001, ack: 51, length: 2 }, [`${BEYOND_WINDOW} 1`]],
     ['a retransmission', { from: 'a', seq: 1, ack: 51, length: 100 }, []],
     ['a keepalive', { from: 'a', seq: 100, ack: 51 }, []],
-    ['an acknowledgement of old', { from: 'a', seq: 99, ack: 51 }, [`${BEFORE_WINDOW} 1`]],
+    ['an acknowledgement of old', { from: 'a', seq: 99, ack: 51, at: 6 }, [`${BEFORE_WINDOW} 1`]],
+    ['one that crosses what moved the window', { from: 'a', seq: 99, ack: 51, at: 3 }, []],
     ['an acknowledgement of what never came', { from: 'a', seq: 101, ack: 52 }, [`${ACK_OF_NOTHING} 1`]],
     ['a time stamp of the tick before', { from: 'a', seq: 101, ack: 51, ts: 4 }, []],
     ['an older one', { from: 'a', seq: 101, ack: 51, ts: 3 }, [`${OLD_TIMESTAMP} 1`]],
