@@ -34,6 +34,7 @@ import { type Micros, NEVER } from '../base/time.ts';
 import type { EngineEvent } from '../engine/commands.ts';
 import { COUNTER } from '../engine/counters.ts';
 import { type Disposition, type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
+import type { HandshakeBatch } from '../engine/handshakes.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from '../native/errno.ts';
@@ -75,6 +76,8 @@ export interface LoopHost {
   serveCommands(now: Micros): boolean;
   /** Hands a batch to the journal; its success comes back through `serveCommands`. */
   writeJournal(batch: JournalBatch): void;
+  /** Hands a part of the table of handshakes to the journal; nobody waits for it. */
+  writeHandshakes(batch: HandshakeBatch): void;
   /** Events of the engine and of the links, echoes to be sent; called only with at least one, at most once a turn. */
   report(events: readonly EngineEvent[], links: readonly LinkEvent[], echoes: readonly EchoRequest[]): void;
 }
@@ -92,6 +95,7 @@ export type LoopEngine = Pick<
   | 'pollEvent'
   | 'pollEcho'
   | 'pollJournal'
+  | 'pollHandshakes'
 >;
 
 /** Whoever records what passes; asked for each packet only while it is active. */
@@ -149,6 +153,8 @@ export function runLoop(
     if (engine.pollTimeout() <= now) engine.handleTimeout(now);
     const batch = engine.pollJournal(now);
     if (batch !== null) host.writeJournal(batch);
+    const handshakes = engine.pollHandshakes();
+    if (handshakes !== null) host.writeHandshakes(handshakes);
     writeTransmits(engine, device, counters, captures);
     for (let event = engine.pollEvent(); event !== undefined; event = engine.pollEvent()) events.push(event);
     for (let echo = engine.pollEcho(); echo !== undefined; echo = engine.pollEcho()) {

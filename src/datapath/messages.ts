@@ -17,7 +17,14 @@ export interface WorkerStart {
   readonly wakeFd: number;
   readonly taps: readonly TapStart[];
   /** Where batches go, and what an earlier process left; text: why there is no custody; null: it is kept in memory only. */
-  readonly journal: { readonly port: MessagePort; readonly records: readonly Uint8Array[] } | string | null;
+  readonly journal:
+    | {
+        readonly port: MessagePort;
+        readonly records: readonly Uint8Array[];
+        readonly handshakes: readonly Uint8Array[];
+      }
+    | string
+    | null;
   /** COUNTERS_BYTES bytes. */
   readonly counters: SharedArrayBuffer;
   /** One int32: not 0 means that the loop has to end. Set before the process exits, when no message is read any more. */

@@ -253,7 +253,7 @@ export class WorkerLink {
       const { records, dropped } = journal.read();
       if (dropped !== null) this.#degraded.push(`the journal of an earlier run is not used in full: ${dropped}`);
       this.#writer = new JournalWriter(journal.directory, this.#wakeFd);
-      return { port: this.#writer.port, records };
+      return { port: this.#writer.port, records, handshakes: journal.readHandshakes() };
     } catch (error) {
       for (const fd of this.#fds) close(fd);
       throw error;

@@ -10,6 +10,7 @@ import type { Micros } from '../base/time.ts';
 import { CaptureTaps } from '../capture/capture-tap.ts';
 import type { EngineEvent, Reply } from '../engine/commands.ts';
 import { Engine } from '../engine/engine.ts';
+import type { HandshakeBatch } from '../engine/handshakes.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
 import type { JournalOrder, JournalReport } from '../journal/messages.ts';
 import type { EchoRequest, LinkEvent } from '../link/events.ts';
@@ -128,12 +129,17 @@ class WorkerHost implements LoopHost {
     journalPort?.postMessage(batch satisfies JournalOrder, [batch.buffer]);
   }
 
+  writeHandshakes(batch: HandshakeBatch): void {
+    journalPort?.postMessage({ handshakes: batch } satisfies JournalOrder, [batch.buffer]);
+  }
+
   #readJournal(now: Micros): void {
     if (journalPort === undefined) return;
     let synced = 0;
     for (let next = receiveMessageOnPort(journalPort); next !== undefined; next = receiveMessageOnPort(journalPort)) {
       const report = next.message as JournalReport;
       if (report.kind === 'synced') synced = report.number;
+      else if (report.kind === 'handshakes-lost') this.#engine.handleHandshakesLost(now);
       else this.#engine.handleJournalState(report.kind === 'failed' ? report.reason : null, now);
     }
     if (synced > 0) this.#engine.handleJournalSync(synced, now);
@@ -184,12 +190,18 @@ function main(): void {
   });
   if (!complete) degraded.push('the kernel did not list its interfaces and routes within 5 s: they will follow');
   if (typeof start.journal === 'string') engine.handleJournalState(start.journal, monotonicMicros());
-  else if (start.journal !== null) engine.recall(start.journal.records, monotonicMicros());
+  else if (start.journal !== null) {
+    engine.remember(start.journal.handshakes, monotonicMicros());
+    engine.recall(start.journal.records, monotonicMicros());
+  }
   post({ kind: 'ready', degraded, thread: gettid() });
   if (links.length > 0) post({ kind: 'report', events: [], links, echoes: [] });
   const device = new TunDevice(start.tunFd, arena, outbox);
   const end = runLoop(engine, device, host, counters, captures);
   if (end === 'device-gone') post({ kind: 'device-gone' });
+  // Where they are now: the next process recognises them by it.
+  const last = engine.pollHandshakes(true);
+  if (last !== null) host.writeHandshakes(last);
   port.close();
   journalPort?.close();
 }

@@ -16,6 +16,7 @@ import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 import type { Chronicle } from './chronicle.ts';
+import type { Handshakes } from './handshakes.ts';
 import { answeredSyn, rememberSyn } from './reopen.ts';
 import type { Rulebook } from './rulebook.ts';
 
@@ -56,6 +57,7 @@ export interface AdmissionParts {
   readonly vnetLength: 0 | 10;
   readonly flowsPerHost: number | null;
   readonly chronicle: Chronicle;
+  readonly handshakes: Handshakes;
   /** Releases what hangs on a flow that is about to be forgotten. */
   onForget(flow: Flow): void;
 }
@@ -75,6 +77,7 @@ export class Admission {
   /** Releases what hangs on a flow that is about to be forgotten. */
   readonly #onForget: (flow: Flow) => void;
   readonly #chronicle: Chronicle;
+  readonly #handshakes: Handshakes;
   /** When `onTimeout` has entries to look at. */
   sweepAt: Micros = NEVER;
 
@@ -90,6 +93,7 @@ export class Admission {
     this.flowsPerHost = parts.flowsPerHost;
     this.#onForget = parts.onForget;
     this.#chronicle = parts.chronicle;
+    this.#handshakes = parts.handshakes;
   }
 
   /**
@@ -111,11 +115,14 @@ export class Admission {
         return null;
       }
     }
+    if ((flags & SYN) === 0) this.#handshakes.recognise(flow, packet, now);
+    else this.#handshakes.discard(flow);
     this.#settlePorts(flow);
     if (!this.#charge(flow, now)) {
       this.#counters[COUNTER.flowsRefused]! += 1;
       this.#counters[COUNTER.hostFlowsRefused]! += 1;
       this.#chronicle.refusedHost(now);
+      this.#handshakes.forget(flow);
       this.#table.remove(flow);
       return null;
     }
@@ -127,7 +134,8 @@ export class Admission {
       return flow;
     }
     if (!opens) {
-      // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name.
+      // Mid-stream: the handshake was not seen, so only what is scale-free may ever be said in a peer's name, unless an earlier
+      // process has seen it (handshakes.ts).
       // (A SYN-ACK whose SYN passed before the gateway ran says too little, too.)
       flow.adopted = true;
       if ((flags & SYN) === 0) flow.phase = FLOWING;
@@ -265,6 +273,7 @@ export class Admission {
     const at = flow.index * KEY_WORDS + 4 * flow.hostHalf;
     if (flow.host !== null) this.#hosts.leave(flow.host, flow.family, this.#table.keys, at);
     flow.host = null;
+    this.#handshakes.forget(flow);
     this.#table.remove(flow);
   }
 
@@ -275,7 +284,7 @@ export class Admission {
       if (this.#isExpired(flow, now)) {
         this.#counters[COUNTER.flowsExpired]! += 1;
         this.forget(flow);
-      }
+      } else this.#handshakes.look(flow, now);
     });
     this.sweepAt = this.#table.size > 0 ? now + SWEEP_INTERVAL : NEVER;
   }

@@ -31,6 +31,7 @@ import { type EngineConfig, type EngineMemory, READ_MAX } from './config.ts';
 import { Detection } from './detection.ts';
 import { Ending } from './ending.ts';
 import { EventQueue } from './event-queue.ts';
+import { Handshakes } from './handshakes.ts';
 import { limitOf } from './limit.ts';
 import { Operator } from './operator.ts';
 import { dropRecalled } from './recall.ts';
@@ -64,6 +65,7 @@ export interface EngineParts {
   readonly verdicts: Verdicts;
   readonly events: EventQueue;
   readonly chronicle: Chronicle;
+  readonly handshakes: Handshakes;
 }
 
 /** The present, for parts that are called back without being told: set by the engine at each of its entries. */
@@ -92,6 +94,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
   const rulebook = new Rulebook(monitor, config.policy ?? []);
   const hosts = new HostTable();
   const suspects = new Suspects();
+  const handshakes = new Handshakes(table, config.journal ?? false);
   const budget = new CustodyBudget(config.custodyBytesPerFlow, config.custodyBytesTotal, config.journal ?? false);
   const context: FreezeContext = {
     table,
@@ -135,6 +138,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     vnetLength,
     flowsPerHost: config.flowsPerHost ?? null,
     chronicle,
+    handshakes,
     onForget: (flow) => {
       settler.endHandback(flow, present.now);
       freezer.release(flow);
@@ -208,5 +212,6 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     recut: new Recut(context, handback),
     events,
     chronicle,
+    handshakes,
   };
 }

@@ -28,6 +28,7 @@ import { assemble, type EngineParts, type Present } from './assembly.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
 import type { EngineConfig, EngineMemory } from './config.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
+import type { HandshakeBatch } from './handshakes.ts';
 import { onJournalFailed, onJournalMended, onSynced } from './journalling.ts';
 import { type Loss, Losses } from './loss.ts';
 import { type Recalled, recall } from './recall.ts';
@@ -120,7 +121,7 @@ export class Engine {
     if (flow === null) {
       flow = this.#parts.admission.admit(packet, now);
       if (flow === null) return FORWARD;
-      direction = 0;
+      direction = this.#table.direction;
       this.#parts.settler.settle(flow, now);
       this.#parts.detection.onFlow(flow, now);
     }
@@ -193,6 +194,7 @@ export class Engine {
     if (this.#parts.handback.deadline <= now) this.#parts.handback.run(now);
     this.#parts.admission.onTimeout(now);
     this.#parts.chronicle.run(now);
+    this.#parts.handshakes.run(now);
   }
 
   /** Length of the next packet to write from the outbox at `transmitOffset`, or 0. Valid until the next engine call. */
@@ -213,6 +215,7 @@ export class Engine {
       this.#parts.operator.deadline,
       this.#parts.detection.deadline,
       this.#parts.chronicle.deadline,
+      this.#parts.handshakes.deadline,
     );
   }
 
@@ -253,6 +256,25 @@ export class Engine {
     const recalled = recall(this.#parts, records, now);
     if (recalled.flows > 0) this.#parts.settler.settleAll(now);
     return recalled;
+  }
+
+  /**
+   * Takes up the handshakes that an earlier process had seen. Call once, before `recall`.
+   * @param records bodies of the intact records, oldest first
+   * @returns how many connections are remembered
+   */
+  remember(records: readonly Uint8Array[], now: Micros): number {
+    return this.#parts.handshakes.remember(records, now);
+  }
+
+  /** The next write to the table of handshakes, or null. @param isLast the process ends: all of it, as it is now */
+  pollHandshakes(isLast = false): HandshakeBatch | null {
+    return this.#parts.handshakes.poll(isLast);
+  }
+
+  /** The table of handshakes could not be written. */
+  handleHandshakesLost(now: Micros): void {
+    this.#parts.handshakes.onLost(now);
   }
 
   pollEvent(): EngineEvent | undefined {

@@ -79,6 +79,7 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
   if (flow === null) return table.size < table.capacity ? SUPERSEDED : -1;
   for (const half of [0, 1] as const) flow.halves[half].port = monitor.byName(head.ports[half])?.port ?? -1;
   parts.admission.readmit(flow, now);
+  parts.handshakes.discard(flow);
   const frozen = new Frozen(new Custody(context.budget, 0, flow.host), 0);
   const { custody } = frozen;
   try {
@@ -108,6 +109,7 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
   frozen.flightSentAt = now;
   frozen.owedTsEcr = flow.halves[head.near].tsVal;
   context.journal.adopt(frozen, id);
+  parts.handshakes.mark(flow, now);
   frozen.shown = custody.end;
   // The near endpoint hears at once that somebody is there; a probe of its own may be two minutes away.
   frozen.refreshAt = frozen.denied || frozen.nearReset ? NEVER : now;

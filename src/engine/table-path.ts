@@ -69,6 +69,7 @@ export class TablePath {
     if ((found & IMPLAUSIBLE) !== 0) return this.#implausible(flow, side, packet, now);
     if (side !== phases.SIDE_ANY) this.#parts.watch.onLife(flow, direction, now);
     if (wasOpening && direction === 1 && (packet.flags & SYN) !== 0) this.#parts.watch.onAnswered(flow, now);
+    if (wasOpening && flow.phase === FLOWING) this.#parts.handshakes.mark(flow, now);
     if (wasOpening && flow.phase !== OPENING && flow.lostMask !== 0) {
       // The handshake completes into a loss: what was parked is answered, and the flow is held like any other.
       this.#parts.freezer.release(flow);

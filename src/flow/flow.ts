@@ -34,6 +34,8 @@ export class Flow {
   /** Whether it was adopted mid-stream: window scales are unknown, only scale-free windows may be sent. */
   adopted = false;
   bypassReason: BypassReason | null = null;
+  /** Whether its handshake is known and kept (engine/handshakes.ts). */
+  handshake = 0;
   /** Index of the endpoint on the surviving side; meaningful in FROZEN and HANDBACK. */
   near: 0 | 1 = 0;
   /** Endpoint known to be unreachable, as a bit per half (1 originator, 2 responder). */
@@ -71,6 +73,7 @@ export class Flow {
     this.halves[1].reset();
     this.phase = OPENING;
     this.adopted = false;
+    this.handshake = 0;
     this.bypassReason = null;
     this.near = 0;
     this.lostMask = 0;

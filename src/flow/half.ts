@@ -24,6 +24,8 @@ export class Half {
   sndNxt = 0;
   /** Whether `sndNxt` means anything yet. */
   sndKnown = false;
+  /** `sndNxt` as last written to the table of handshakes (engine/handshakes.ts). */
+  writtenNxt = 0;
   /** Sequence number of its FIN; meaningful with `finSent`. */
   finSeq = 0;
   finSent = false;
@@ -96,6 +98,7 @@ export class Half {
     this.port = -1;
     this.sndNxt = 0;
     this.sndKnown = false;
+    this.writtenNxt = 0;
     this.finSeq = 0;
     this.finSent = false;
     this.tsVal = 0;

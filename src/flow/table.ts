@@ -115,7 +115,7 @@ export class FlowTable {
     flow.family = family;
     flow.originatorPort = key[8]! >>> 16;
     flow.responderPort = key[8]! & 0xffff;
-    this.#normalize(index, this.#probe);
+    this.#normalize(this.keys, index * KEY_WORDS, this.#probe);
     let bucket = this.#hash(this.#probe) & this.#mask;
     for (; this.#buckets[bucket] !== EMPTY; bucket = (bucket + 1) & this.#mask) {
       if (this.#matches(this.#buckets[bucket]!) === 0) continue;
@@ -126,6 +126,50 @@ export class FlowTable {
     this.#buckets[bucket] = index;
     this.size++;
     return flow;
+  }
+
+  /** Hash of both endpoints of a flow, the same whoever opened it; secret like the table's key. */
+  fingerprint(flow: Flow): number {
+    return this.#fingerprint(this.keys, flow.index * KEY_WORDS);
+  }
+
+  /** As `fingerprint`, of key words that are in no table. */
+  fingerprintOf(key: Int32Array): number {
+    return this.#fingerprint(key, 0);
+  }
+
+  #fingerprint(keys: Int32Array, at: number): number {
+    this.#normalize(keys, at, this.#stored);
+    return this.#hash(this.#stored);
+  }
+
+  /** 0: the originator of `flow` is that of `key`; 1: it is its responder; -1: these are other endpoints. */
+  orientation(flow: Flow, key: Int32Array): 0 | 1 | -1 {
+    const at = flow.index * KEY_WORDS;
+    const { keys } = this;
+    if (keys[at + 9] !== key[9]) return -1;
+    const ports = key[8]!;
+    let [same, exchanged] = [keys[at + 8] === ports, keys[at + 8] === ((ports << 16) | (ports >>> 16))];
+    for (let i = 0; i < 4; i++) {
+      same &&= keys[at + i] === key[i] && keys[at + 4 + i] === key[4 + i];
+      exchanged &&= keys[at + i] === key[4 + i] && keys[at + 4 + i] === key[i];
+    }
+    return same ? 0 : exchanged ? 1 : -1;
+  }
+
+  /** A flow that was just made is told to have been opened by its other end. Sets `direction`. */
+  turn(flow: Flow): void {
+    const at = flow.index * KEY_WORDS;
+    const { keys } = this;
+    for (let i = at; i < at + 4; i++) {
+      const word = keys[i]!;
+      keys[i] = keys[i + 4]!;
+      keys[i + 4] = word;
+    }
+    keys[at + 8] = (flow.responderPort << 16) | flow.originatorPort;
+    flow.originatorPort = keys[at + 8]! >>> 16;
+    flow.responderPort = keys[at + 8]! & 0xffff;
+    this.direction = 1;
   }
 
   /** An unused flow, ready for a new connection; null when there is none. */
@@ -276,14 +320,12 @@ export class FlowTable {
   }
 
   #homeOf(index: number): number {
-    this.#normalize(index, this.#stored);
+    this.#normalize(this.keys, index * KEY_WORDS, this.#stored);
     return this.#hash(this.#stored) & this.#mask;
   }
 
-  /** Loads the normalized key of a flow to `stored`. */
-  #normalize(index: number, stored: Int32Array): void {
-    const { keys } = this;
-    const at = index * KEY_WORDS;
+  /** Loads the key words at `at`, normalized, to `stored`. */
+  #normalize(keys: Int32Array, at: number, stored: Int32Array): void {
     let order = 0;
     for (let i = 0; i < 4 && order === 0; i++) order = compare(keys[at + i]!, keys[at + 4 + i]!);
     const ports = keys[at + 8]!;

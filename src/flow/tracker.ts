@@ -52,14 +52,16 @@ function settleHandshake(flow: Flow): void {
 }
 
 /** Whether the data of this segment can belong to the connection. */
-function isPlausibleData(sender: Half, receiver: Half, packet: Packet): boolean {
+function isPlausibleData(sender: Half, receiver: Half, packet: Packet, adopted: boolean): boolean {
   if (!sender.sndKnown) return true;
   const end = (packet.seq + packet.segLength) | 0;
   const floor = receiver.rcvKnown ? receiver.rcvNxt : sender.sndNxt;
   // Old duplicates reach at most one window back, new data at most to the right edge of the receiver's window.
   if (seqDiff(end, floor) < -MAX_WINDOW / 4) return false;
   if (seqLe(end, sender.sndNxt)) return true;
-  const window = receiver.rcvWndShift < 0 ? MAX_WINDOW / 4 : Math.max(receiver.windowBytes(), 65_535);
+  // Of a connection that is learnt from the middle nothing may have been heard of the receiver yet.
+  const isOpen = receiver.rcvWndShift < 0 || (adopted && !receiver.rcvKnown);
+  const window = isOpen ? MAX_WINDOW / 4 : Math.max(receiver.windowBytes(), 65_535);
   const edge =
     receiver.rcvKnown && seqGt(receiver.rightEdge, (floor + window) | 0) ? receiver.rightEdge : (floor + window) | 0;
   return seqDiff(end, edge) <= 1;
@@ -81,7 +83,7 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   // RFC 9293 3.10.7.4, fifth: without ACK it is dropped by whoever receives it.
   if ((flags & (ACK | RST)) === 0) return IMPLAUSIBLE;
   let result = 0;
-  if (!isPlausibleData(sender, receiver, packet)) return IMPLAUSIBLE;
+  if (!isPlausibleData(sender, receiver, packet, flow.adopted)) return IMPLAUSIBLE;
   if ((flags & RST) !== 0) return 0;
   // RFC 5961 5.2: an ACK older than the largest window is as implausible as one of the future.
   if ((flags & ACK) !== 0 && sender.rcvKnown && !flow.adopted) {

@@ -22,8 +22,8 @@ export const STATE_BYTES_MAX = 512;
 export const RECORD_HELD = 1;
 /** A flow is no longer held. */
 export const RECORD_ENDED = 2;
-/** What cannot be learnt mid-stream of a connection that is not held (flow/handshake.ts). */
-export const RECORD_KNOWN = 3;
+/** What cannot be learnt mid-stream of a connection; in a file of its own (engine/handshakes.ts). */
+export const RECORD_HANDSHAKE = 3;
 
 /** Key words of a flow: table.KEY_WORDS, repeated here as a part of the format. */
 const KEY_WORDS = 10;

@@ -18,8 +18,9 @@ import { join } from 'node:path';
 import { FORMAT, FRAME_BYTES } from '../freeze/record.ts';
 import { readFrames, sealFrames } from './frames.ts';
 
-const FILE_NAME = 'custody';
-const NEW_NAME = 'custody.new';
+/** What is in custody, and what the handshakes of connections that flow have said (engine/handshakes.ts). */
+export type FileName = 'custody' | 'handshakes';
+const NEW_SUFFIX = '.new';
 const FILE_MODE = 0o600;
 /** First byte of the header's record; records of the engine have other kinds. */
 const RECORD_HEADER = 0;
@@ -53,8 +54,8 @@ export interface Found {
 }
 
 /** Reads what an earlier process left. Never throws on content. @throws Error (errno) when the file cannot be read at all */
-export function readJournal(directory: string): Found {
-  const path = join(directory, FILE_NAME);
+export function readJournal(directory: string, name: FileName = 'custody'): Found {
+  const path = join(directory, name);
   if (!existsSync(path)) return { records: [], dropped: null };
   const bytes = readFileSync(path);
   const { records, end } = readFrames(bytes);
@@ -79,11 +80,13 @@ function parseHeader(record: Uint8Array | undefined): Header | null {
 /** The file as it is written. Every call is synchronous; failures are errors with an errno. */
 export class JournalFile {
   readonly #directory: string;
+  readonly #name: FileName;
   #fd = -1;
   #headerLength = 0;
 
-  constructor(directory: string) {
+  constructor(directory: string, name: FileName = 'custody') {
     this.#directory = directory;
+    this.#name = name;
   }
 
   get isOpen(): boolean {
@@ -92,7 +95,9 @@ export class JournalFile {
 
   /** Begins a new file with `content` behind its header; the old one is gone once this returns, and not before. */
   replace(content: Uint8Array): void {
-    const path = join(this.#directory, NEW_NAME);
+    const path = join(this.#directory, this.#name + NEW_SUFFIX);
+    // A power cut ends the boot, and with it what handshakes are good for: nobody waits for the disk.
+    const isSynced = this.#name === 'custody';
     // O_APPEND: after `clear` the next write goes to the new end.
     rmSync(path, { force: true });
     const fd = openSync(path, 'a', FILE_MODE);
@@ -100,9 +105,9 @@ export class JournalFile {
       const header = headerFrame();
       writeAll(fd, header);
       writeAll(fd, content);
-      fdatasyncSync(fd);
-      renameSync(path, join(this.#directory, FILE_NAME));
-      syncDirectory(this.#directory);
+      if (isSynced) fdatasyncSync(fd);
+      renameSync(path, join(this.#directory, this.#name));
+      if (isSynced) syncDirectory(this.#directory);
       this.close();
       this.#fd = fd;
       this.#headerLength = header.length;

@@ -67,6 +67,15 @@ export class Journal {
     }
   }
 
+  /** What only the handshakes of connections tell that an earlier process has seen; without them they are learnt from the middle. */
+  readHandshakes(): readonly Uint8Array[] {
+    try {
+      return readJournal(this.directory, 'handshakes').records;
+    } catch {
+      return [];
+    }
+  }
+
   /** Gives the directory back. */
   close(): void {
     close(this.#lockFd);

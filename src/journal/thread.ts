@@ -4,6 +4,8 @@
  */
 import { setPriority } from 'node:os';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import type { HandshakeBatch } from '../engine/handshakes.ts';
+import type { JournalBatch } from '../freeze/journal.ts';
 import { addressOf, write } from '../native/libc.ts';
 import { JournalFile } from './file.ts';
 import { sealFrames } from './frames.ts';
@@ -18,6 +20,7 @@ const { start, port } = workerData as { start: JournalStart; port: MessagePort }
 const one = BigUint64Array.of(1n);
 const oneAddress = addressOf(one);
 const file = new JournalFile(start.directory);
+const handshakes = new JournalFile(start.directory, 'handshakes');
 let isFailed = false;
 
 function report(message: JournalReport): void {
@@ -49,8 +52,8 @@ function fail(error: unknown): void {
 }
 
 /** Writes the batches in order, and syncs if one of them is urgent. */
-function serve(orders: readonly JournalOrder[]): void {
-  if (isFailed) return;
+function serve(orders: readonly JournalBatch[]): void {
+  if (isFailed || orders.length === 0) return;
   let isUrgent = false;
   try {
     for (const { buffer, length, urgent, fresh } of orders) {
@@ -72,6 +75,19 @@ function serve(orders: readonly JournalOrder[]): void {
   if (isUrgent) report({ kind: 'synced', number: orders.at(-1)!.number });
 }
 
+/** Nobody waits for these: what cannot be written is done without, and tried again later. */
+function keep({ buffer, length, fresh }: HandshakeBatch): void {
+  const bytes = new Uint8Array(buffer, 0, length);
+  sealFrames(bytes);
+  try {
+    if (fresh || !handshakes.isOpen) handshakes.replace(bytes);
+    else handshakes.append(bytes);
+  } catch {
+    handshakes.close();
+    report({ kind: 'handshakes-lost' });
+  }
+}
+
 try {
   setPriority(0, JOURNAL_NICE);
 } catch {
@@ -82,5 +98,6 @@ port.on('message', (order: JournalOrder) => {
   for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port)) {
     orders.push(next.message as JournalOrder);
   }
-  serve(orders);
+  serve(orders.filter((given): given is JournalBatch => !('handshakes' in given)));
+  for (const given of orders) if ('handshakes' in given) keep(given.handshakes);
 });

@@ -72,6 +72,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     pollEvent: () => events.shift(),
     pollEcho: () => echoes.shift(),
     pollJournal: () => null,
+    pollHandshakes: () => null,
   };
   const device: PacketDevice = {
     read: () => reads.shift() ?? -EAGAIN,
@@ -96,6 +97,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     },
     serveCommands: () => waits.length > 0,
     writeJournal: () => {},
+    writeHandshakes: () => {},
     report: (reported, links, asked) =>
       log.push(`report ${reported.length} ${links.length}${asked.length === 0 ? '' : ` ${asked.length} echoes`}`),
   };

@@ -7,7 +7,9 @@ import { COUNTER_NAMES, type CounterName, readCounters } from '../../src/base/co
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { Command, EngineEvent, FlowSnapshot, Reply } from '../../src/engine/commands.ts';
 import { Engine, type EngineConfig, type EngineMemory, FORWARD, READ_MAX } from '../../src/engine/engine.ts';
+import type { HandshakeBatch } from '../../src/engine/handshakes.ts';
 import type { JournalBatch } from '../../src/freeze/journal.ts';
+import { readFrames, sealFrames } from '../../src/journal/frames.ts';
 import type { LinkEvent } from '../../src/link/events.ts';
 
 export const GATEWAY: EngineConfig = {
@@ -35,6 +37,8 @@ export class Gateway {
   isDown = false;
   /** Writes to the journal that nobody has taken yet. */
   readonly batches: JournalBatch[] = [];
+  /** The table of handshakes: no crash of a process takes anything of it. */
+  handshakes: Uint8Array[] = [];
   readonly events: EngineEvent[] = [];
   readonly counters: Float64Array = new Float64Array(COUNTER_NAMES.length);
   /** FNV-1a over everything that left, with its time: two runs can be compared by it. */
@@ -73,6 +77,7 @@ export class Gateway {
     this.engine = new Engine({ ...this.#config, seed, hashKey: [seed, ~seed] }, this.#memory);
     this.isDown = false;
     for (const event of links) this.engine.handleLink(event, now);
+    this.engine.remember(this.handshakes, now);
     this.engine.recall(records, now);
     this.drain(now);
   }
@@ -122,6 +127,7 @@ export class Gateway {
   drain(now: Micros): void {
     const batch = this.engine.pollJournal(now);
     if (batch !== null) this.batches.push(batch);
+    this.#keep(this.engine.pollHandshakes());
     for (let turns = 0; ; turns++) {
       if (turns > 100_000) throw new Error('pollTransmit never ends');
       const length = this.engine.pollTransmit();
@@ -132,6 +138,14 @@ export class Gateway {
     for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent()) {
       this.events.push(event);
     }
+  }
+
+  #keep(batch: HandshakeBatch | null): void {
+    if (batch === null) return;
+    const bytes = new Uint8Array(batch.buffer, 0, batch.length);
+    sealFrames(bytes);
+    if (batch.fresh) this.handshakes = [];
+    this.handshakes.push(...readFrames(bytes).records);
   }
 
   flows(now: Micros): readonly FlowSnapshot[] {

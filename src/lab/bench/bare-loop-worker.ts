@@ -58,6 +58,10 @@ class BareEngine implements LoopEngine {
     return null;
   }
 
+  pollHandshakes(): null {
+    return null;
+  }
+
   pollEvent(): undefined {
     return undefined;
   }
@@ -100,6 +104,8 @@ class BareHost implements LoopHost {
   }
 
   writeJournal(): void {}
+
+  writeHandshakes(): void {}
 
   report(): void {}
 }
