@@ -22,6 +22,8 @@ export interface GatewayOptions {
   /** Further arguments of `tcpfreeze run`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** A process of its own watches it and starts it anew, as users have it. Default: no. */
+  readonly supervised?: boolean;
 }
 
 /** What a command printed, and how it ended. */
@@ -73,7 +75,7 @@ export class LabGateway {
       ...links,
       '--control',
       control,
-      '--no-supervisor',
+      ...(options.supervised === true ? [] : ['--no-supervisor']),
       '--journal',
       join(directory, 'journal'),
       ...(options.args ?? []),

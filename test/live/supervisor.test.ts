@@ -1,29 +1,10 @@
 /** The supervisor: a gateway that is killed or stopped is started again, and traffic does not wait for it. */
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { monotonicMicros } from '../../src/lab/link-handle.ts';
 import { until } from '../../src/lab/wait.ts';
 import { storiesPossible } from '../e2e/story-goals.ts';
 import { Router } from '../steering/router.ts';
-
-/** The gateway that the supervisor has started: the process below `pid` that is marked as supervised. */
-function childOf(pid: number): number | undefined {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-      .trim()
-      .split(' ')
-      .filter(Boolean)
-      .map(Number);
-    for (const child of children) {
-      const isMarked = readFileSync(`/proc/${child}/environ`, 'utf8').includes('TCPFREEZE_SUPERVISED=');
-      const found = isMarked ? child : childOf(child);
-      if (found !== undefined) return found;
-    }
-  } catch {
-    // It ended while it was looked at.
-  }
-  return undefined;
-}
+import { childOf } from './supervised.ts';
 
 describe.skipIf(!storiesPossible)('the supervisor', () => {
   let router: Router;
