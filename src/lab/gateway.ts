@@ -12,7 +12,8 @@ import { compiledProgram, lineSplitter } from './child.ts';
 import { onLabExit } from './registry.ts';
 import { LAN_INTERFACE, type Lab, WAN_INTERFACE } from './topology.ts';
 
-const READY_MILLIS = 20_000;
+/** Generous: on a loaded machine the start of a process alone can take half a minute. */
+const READY_MILLIS = 60_000;
 const STOP_MILLIS = 10_000;
 
 export interface GatewayOptions {

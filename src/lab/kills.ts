@@ -82,7 +82,7 @@ export async function runKills({ count, seed, onProgress }: KillsOptions): Promi
       bytes += report?.received.bytes ?? 0;
       const { mode, family = 4 } = flow.options;
       const name = `${mode} over IPv${family}`;
-      if (report === undefined) complaints.push(`${name} never ended`);
+      if (report === undefined) complaints.push(`${name} never ended: ${await socketsOf(lab, flow)}`);
       else if (!report.hashEqual && mode !== 'echo') {
         complaints.push(`${name}: ${report.sent.bytes} bytes sent, ${report.received.bytes} received, or changed`);
       } else if (report.sent.error !== null || report.received.error !== null) {
@@ -123,6 +123,13 @@ export async function runKills({ count, seed, onProgress }: KillsOptions): Promi
     rmSync(journal, { recursive: true, force: true });
   }
   return { kills, withCustody, connections, bytes, complaints };
+}
+
+/** How both ends of a connection stand, for whoever has to find out why it does not move. */
+async function socketsOf(lab: Lab, { port }: Flow): Promise<string> {
+  const filter = ['-tinHO', `sport = :${port} or dport = :${port}`];
+  const states = await Promise.all([lab.host, lab.server].map((end) => end.exec('ss', filter)));
+  return states.map((text) => text.trim().replace(/\s+/g, ' ') || 'no socket').join(' | ');
 }
 
 if (process.argv[1] === import.meta.filename) {

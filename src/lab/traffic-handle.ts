@@ -5,8 +5,11 @@ import type { Namespace } from './namespace.ts';
 import type { Timeline } from './timeline.ts';
 import { ADDRESS, type Family, type Lab } from './topology.ts';
 import type { FlowMode } from './traffic.ts';
+import { until } from './wait.ts';
 
 export const TRAFFIC_PORT = 5800;
+/** Longest wait for a connection's first line: an outage and what follows it. */
+const FIRST_LINE_MILLIS = 120_000;
 
 /** Who runs applications; `guest` is there in a `site` only. */
 export type Endpoint = 'host' | 'guest' | 'server';
@@ -182,12 +185,25 @@ export class Flow {
     return { roundTripMicros: Number(answer.roundTripMicros), at: Number(answer.at) };
   }
 
-  /** Tells the sender (or typist) to end after what it has written. Does nothing when it has ended already. */
+  /**
+   * Tells the sender (or typist) to end after what it has written. Does nothing when the connection has ended already. A sender that
+   * responds exists only when the connection's first line has arrived: it is waited for.
+   * @throws TcpfreezeError LAB_TIMEOUT: it does not arrive
+   */
   async stop(): Promise<void> {
+    const what = `the first line of ${this.name}`;
+    await until(() => this.#stopped(), { what, timeoutMillis: FIRST_LINE_MILLIS, everyMillis: 20 });
+  }
+
+  /** Whether the sender has been told, or has ended. */
+  async #stopped(): Promise<boolean> {
     try {
       await this.#sender.request('stop', { flow: this.name });
+      return true;
     } catch (error) {
       if (!(error instanceof TcpfreezeError && error.code === 'LAB_REFUSED')) throw error;
+      const { sent, received } = this.ends;
+      return sent !== undefined || received !== undefined;
     }
   }
 

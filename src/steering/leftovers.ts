@@ -9,7 +9,7 @@ import { deleteRule, type Family, flushRoutes, isOurs, parseRoutes, parseRules, 
 import { deleteTable, NFT_TABLE } from './ruleset.ts';
 
 /** A process that was just killed needs a moment until its TUN and its table are gone. */
-const PATIENCE_MILLIS = 3_000;
+const PATIENCE_MILLIS = 5_000;
 const RETRY_MILLIS = 100;
 
 /** The policy routing of a family as it is now. */

@@ -4,12 +4,13 @@
  * A table with `flags owner` (Linux 5.12) belongs to the netlink socket that made it and vanishes with it. So it is
  * made by an `nft -i` that is kept running and reads commands from a pipe: when this process dies, by kill -9 too, the
  * pipe closes, that nft ends, and the kernel removes the table. Otherwise `notrack` would outlive the TUN and traffic
- * would pass untranslated. Where the kernel or nft cannot do this, a plain table is used, whose interface set empties
+ * would pass untranslated. It must not go before the TUN either (keeper.ts). Where the kernel or nft cannot do this, a plain table is used, whose interface set empties
  * itself unless refreshed: fail-open all the same, a few seconds later.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { TcpfreezeError } from '../base/errors.ts';
 import { firstLine, missingProgram, run } from './command.ts';
+import { TableKeeper } from './keeper.ts';
 import { addTable, deleteTable, markLost, type RulesetOptions, refreshLan } from './ruleset.ts';
 
 /** Longest wait for one answer of nft. */
@@ -37,7 +38,7 @@ export interface NftTable {
  * @throws TcpfreezeError when neither way works; then nothing is left behind.
  */
 export async function createNftTable(options: RulesetOptions): Promise<NftTable> {
-  const session = await NftSession.start();
+  const session = await NftSession.start(options.tun);
   try {
     await session.command(addTable(options, 'owner'));
     return new OwnedTable(session);
@@ -125,6 +126,7 @@ class PlainTable implements NftTable {
 class NftSession {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
+  #keeper: TableKeeper | undefined;
   #said = '';
   #sequence = 0;
   #waiting: { readonly marker: string; readonly done: (error?: Error) => void } | undefined;
@@ -133,7 +135,8 @@ class NftSession {
   #endWanted = false;
   #listener: ((why: string) => void) | undefined;
 
-  static async start(): Promise<NftSession> {
+  /** @param tun the interface that has to be gone before the table, when the gateway is killed */
+  static async start(tun: string): Promise<NftSession> {
     const child = spawn('nft', ['-i'], {
       stdio: ['pipe', 'ignore', 'pipe'],
       env: { ...process.env, LC_ALL: 'C', HOME: '/nonexistent' },
@@ -146,18 +149,20 @@ class NftSession {
         reject(error.code === 'ENOENT' ? missingProgram('nft', error) : notStarted(error)),
       );
     });
-    return new NftSession(child);
+    return new NftSession(child, tun);
   }
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, tun: string) {
     this.#child = child;
     child.stdin?.on('error', () => {});
+    if (child.stdin) this.#keeper = new TableKeeper(child.stdin, tun);
     child.stderr?.setEncoding('utf8');
     child.stderr?.on('data', (text: string) => this.#hear(text));
     this.#ended = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         this.#endedWhy = `nft ended (${signal ?? `exit ${code}`})${this.#said === '' ? '' : `: ${firstLine(this.#said)}`}`;
         this.#waiting?.done(new TcpfreezeError('NFT_ENDED', this.#endedWhy, ''));
+        this.#keeper?.release();
         if (!this.#endWanted) this.#listener?.(this.#endedWhy);
         resolve();
       });
@@ -177,6 +182,7 @@ class NftSession {
   async end(): Promise<void> {
     this.#endWanted = true;
     this.#child.ref();
+    this.#keeper?.release();
     this.#child.stdin?.end();
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), ANSWER_MILLIS);
     await this.#ended;

@@ -176,6 +176,18 @@ describe.skipIf(!root)('lab', () => {
     }
   });
 
+  test('a connection that is told to end as soon as it is open does end', async () => {
+    const lab = await open({ topology: 'router' });
+    const traffic = await Traffic.start(lab);
+    // A responder that sends hears of the connection half a round trip after its opener.
+    for (const mode of ['download', 'upload', 'echo'] as const) {
+      const flow = await traffic.open({ mode });
+      await flow.stop();
+      const { sent, received } = await flow.finished();
+      expect([sent.error, received.error]).toEqual([null, null]);
+    }
+  });
+
   test('a typed line is echoed after one round trip; idle connections survive and close cleanly', async () => {
     const lab = await open({ topology: 'router' });
     const traffic = await Traffic.start(lab);

@@ -1,5 +1,7 @@
 // The steering with a TUN that only echoes, so that its rules can be tested without an engine. Lines on the standard
-// input: `lost IF`, `restored IF`, `inject HEX` (writes a packet), `repair`, `stop`. Runs against dist/.
+// input: `lost IF`, `restored IF`, `inject HEX` (writes a packet), `hold` (a process that keeps the TUN, and survives), `repair`,
+// `stop`. Runs against dist/.
+import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { addressOf, read, write } from '../../dist/native/libc.js';
 import { openTun } from '../../dist/native/tun.js';
@@ -45,6 +47,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     const packet = Uint8Array.from(Buffer.from(argument, 'hex'));
     write(tun.fd, addressOf(packet), packet.length);
   }
+  if (word === 'hold')
+    spawn('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', tun.fd], detached: true }).unref();
   if (word === 'repair') print(`repaired ${(await steering.repair()).join(', ')}`);
   if (word === 'stop') break;
   print(`done ${word}`);
