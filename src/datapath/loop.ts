@@ -36,7 +36,7 @@ import { COUNTER } from '../engine/counters.ts';
 import { type Disposition, type Engine, FORWARD, READ_MAX } from '../engine/engine.ts';
 import type { HandshakeBatch } from '../engine/handshakes.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
-import type { EchoRequest, LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from '../native/errno.ts';
 
 /**
@@ -74,6 +74,8 @@ export interface LoopHost {
   linksTimeout(now: Micros): void;
   /** Serves the commands that have arrived. False ends the loop. */
   serveCommands(now: Micros): boolean;
+  /** Has the kernel try a neighbour again. */
+  resolve(request: ResolveRequest): void;
   /** Hands a batch to the journal; its success comes back through `serveCommands`. */
   writeJournal(batch: JournalBatch): void;
   /** Hands a part of the table of handshakes to the journal; nobody waits for it. */
@@ -94,6 +96,7 @@ export type LoopEngine = Pick<
   | 'pollTimeout'
   | 'pollEvent'
   | 'pollEcho'
+  | 'pollResolve'
   | 'pollJournal'
   | 'pollHandshakes'
 >;
@@ -161,6 +164,7 @@ export function runLoop(
       bump(counters, COUNTER.echoRequests);
       echoes.push(echo);
     }
+    for (let wanted = engine.pollResolve(); wanted !== undefined; wanted = engine.pollResolve()) host.resolve(wanted);
     if (events.length > 0 || links.length > 0 || echoes.length > 0) {
       host.report(events, links, echoes);
       events.length = 0;

@@ -13,7 +13,7 @@ import { Engine } from '../engine/engine.ts';
 import type { HandshakeBatch } from '../engine/handshakes.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
 import type { JournalOrder, JournalReport } from '../journal/messages.ts';
-import type { EchoRequest, LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import { errnoName } from '../native/errno.ts';
 import {
   addressOf,
@@ -123,6 +123,10 @@ class WorkerHost implements LoopHost {
     }
     this.#readJournal(now);
     return Atomics.load(this.#stopFlag, 0) === 0;
+  }
+
+  resolve({ name, address, hardware }: ResolveRequest): void {
+    this.#rtnetlink.probe(name, address, hardware);
   }
 
   writeJournal(batch: JournalBatch): void {

@@ -15,7 +15,7 @@ import { BYPASS, CLOSING, FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { FreezeContext } from '../freeze/context.ts';
 import { EchoProbe } from '../link/echo.ts';
-import type { EchoRequest, LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import type { Host } from '../link/hosts.ts';
 import { Link, type LinkMonitor } from '../link/monitor.ts';
 import { NextHops } from '../link/next-hops.ts';
@@ -252,6 +252,11 @@ export class Detection {
   /** The next echo to be sent, or undefined. */
   pollEcho(): EchoRequest | undefined {
     return this.#echo.poll();
+  }
+
+  /** The next neighbour to be tried again, or undefined. */
+  pollResolve(): ResolveRequest | undefined {
+    return this.#lan.resolver.poll();
   }
 
   #onVerdict(subject: Link | Host, now: Micros): void {

@@ -19,7 +19,7 @@ import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, track } from '../flow/tracker.t
 import type { Arena } from '../freeze/arena.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
-import type { EchoRequest, LinkEvent } from '../link/events.ts';
+import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
 import { RST, SYN } from '../wire/tcp-flags.ts';
@@ -284,5 +284,10 @@ export class Engine {
   /** The next echo that wants to be sent, or undefined; its answer comes back as an EchoEvent. */
   pollEcho(): EchoRequest | undefined {
     return this.#parts.detection.pollEcho();
+  }
+
+  /** The next neighbour that the kernel has to try again, or undefined. */
+  pollResolve(): ResolveRequest | undefined {
+    return this.#parts.detection.pollResolve();
   }
 }

@@ -12,6 +12,7 @@ import type { Link } from '../link/monitor.ts';
 import { type Neighbour, Neighbours } from '../link/neighbours.ts';
 import { formatAddressBytes } from '../wire/address.ts';
 import { seqDiff } from '../wire/seq.ts';
+import { Resolver } from './resolver.ts';
 import type { WatchContext } from './watch-context.ts';
 
 /** A connection wants its host when something was seen of it for this long, or is in flight. */
@@ -36,19 +37,23 @@ export class LanWatch {
   readonly #context: WatchContext;
   readonly #neighbours = new Neighbours();
   readonly #leases = new Leases();
+  readonly resolver: Resolver;
   readonly #askedAt = new Map<Neighbour, Micros>();
   /** By port and address: whose connections wait, where the address was given to another host. */
   readonly #owners = new Map<string, string>();
 
   constructor(context: WatchContext) {
     this.#context = context;
+    this.resolver = new Resolver((port) => context.verdicts.monitor.links[port]!.name);
+    this.resolver.isAsked = (neighbour) => this.#isAsked(neighbour);
   }
 
   get deadline(): Micros {
-    return this.#leases.deadline;
+    return Math.min(this.#leases.deadline, this.resolver.deadline);
   }
 
   run(now: Micros): void {
+    this.resolver.run(now);
     if (this.#leases.deadline > now) return;
     for (const { port, verdict } of this.#leases.due(now)) {
       const link = this.#context.verdicts.monitor.links[port]!;
@@ -69,7 +74,9 @@ export class LanWatch {
       if (host !== undefined) this.#isThere(host, 'its address resolves again', now);
       return;
     }
-    if (event.state !== 'failed' || !neighbour.wasKnown || link.isLost) return;
+    if (event.state !== 'failed' || !neighbour.wasKnown) return;
+    this.resolver.onFailed(neighbour, now);
+    if (link.isLost) return;
     if (hop?.isDefault === true) {
       // With another router of the same link in order, nothing is lost.
       const others = this.#context.hops.defaultsOf(link.port).filter((other) => other !== hop);
@@ -162,6 +169,16 @@ export class LanWatch {
     const text = isHop ? 'the next hop does not answer address resolution' : 'does not answer address resolution';
     this.#context.verdicts.say(subject, 'neighbour', text, now);
     this.#context.inquiries.begin(subject, now);
+  }
+
+  /** Whether somebody waits for an answer of the neighbour: about itself, or about the link it is on. */
+  #isAsked({ port, address }: Neighbour): boolean {
+    const { inquiries, verdicts } = this.#context;
+    const link = verdicts.monitor.links[port]!;
+    if (link.isProven) return false;
+    if (inquiries.has(link)) return true;
+    const host = verdicts.hosts.find(port, addressWords(address));
+    return host !== undefined && inquiries.has(host);
   }
 
   #ask(link: Link, host: { readonly family: 4 | 6; readonly address: Uint8Array } | null): void {

@@ -32,10 +32,17 @@ export const PATH_BEYOND: Loss = byCommand(
   (scene) => isp(scene).ip('link', 'set', ISP_SERVER_INTERFACE, 'up'),
 );
 
+/**
+ * Plugs it in, and waits until it passes packets: the operational state follows the carrier with a delay of up to 1 s
+ * (net/core/link_watch.c), and a bridge's port forwards nothing before.
+ */
+const PLUG = `ip link set ${HOST_PORT} up
+until read -r state </sys/class/net/${HOST_PORT}/operstate && [ "$state" = up ]; do sleep 0.002; done`;
+
 /** The host's cable is pulled: its bridge port goes down, the bridge and the other host stay. */
 export const HOST_UNPLUGGED: Loss = byCommand(
   ({ lab }) => lab.gateway.ip('link', 'set', HOST_PORT, 'down'),
-  ({ lab }) => lab.gateway.ip('link', 'set', HOST_PORT, 'up'),
+  ({ lab }) => lab.gateway.exec('sh', ['-c', PLUG]),
 );
 
 const MUTE = `table inet mute {

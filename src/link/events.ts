@@ -113,6 +113,14 @@ export interface EchoRequest {
   readonly sequence: number;
 }
 
+/** A neighbour that the kernel has given up on, and that is to be tried again at the hardware address that it had. */
+export interface ResolveRequest {
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly address: Uint8Array;
+  readonly hardware: Uint8Array;
+}
+
 export type LinkEvent =
   | InterfaceEvent
   | InterfaceGoneEvent

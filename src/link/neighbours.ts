@@ -19,6 +19,8 @@ export interface Neighbour {
   readonly address: Uint8Array;
   state: NeighbourEvent['state'];
   since: Micros;
+  /** Last known link-layer address. */
+  hardware: Uint8Array | null;
   /** It has been reached at some time. */
   wasKnown: boolean;
 }
@@ -47,6 +49,7 @@ export class Neighbours {
       const isNew = known.state !== event.state;
       if (isNew) known.since = now;
       known.state = event.state;
+      known.hardware = event.hardware ?? known.hardware;
       known.wasKnown ||= isAlive || event.state === 'stale';
       // The latest is the last to give way.
       this.#known.delete(key);
@@ -56,7 +59,8 @@ export class Neighbours {
     const { family, state } = event;
     const address = Uint8Array.from(event.address);
     const wasKnown = isAlive || state === 'stale' || state === 'probing';
-    const neighbour: Neighbour = { port, family, address, state, since: now, wasKnown };
+    const hardware = event.hardware ?? null;
+    const neighbour: Neighbour = { port, family, address, state, since: now, hardware, wasKnown };
     if (this.#known.size >= MAX_NEIGHBOURS) this.#known.delete(this.#known.keys().next().value!);
     this.#known.set(key, neighbour);
     return { neighbour, isNew: true };

@@ -81,6 +81,12 @@ export class LinkTable {
     }
   }
 
+  /** Index of the interface with this name; undefined when there is none. */
+  indexOf(name: string): number | undefined {
+    for (const [index, { message }] of this.#links) if (message.name === name) return index;
+    return undefined;
+  }
+
   /** Everything known, as events; for a consumer that joins late. */
   snapshot(sink: LinkSink): void {
     for (const { message } of this.#links.values()) sink(interfaceEvent(message));

@@ -25,6 +25,7 @@ import {
   socket,
 } from './libc.ts';
 import { type DumpKind, type LinkSink, LinkTable } from './link-table.ts';
+import { emitProbeRequest } from './neighbour-request.ts';
 import {
   type ControlMessage,
   emitDumpRequest,
@@ -161,6 +162,17 @@ export class Rtnetlink {
       this.#table.routesDoubtful = false;
       this.#schedule([ROUTES], now + DOUBT_MICROS);
     }
+  }
+
+  /**
+   * Has the kernel probe a neighbour that it knows, at this hardware address; meanwhile what is for the neighbour goes there. A refusal
+   * is of no consequence: the kernel goes on as it would have.
+   */
+  probe(name: string, address: Uint8Array, hardware: Uint8Array): void {
+    const index = this.#table.indexOf(name);
+    if (index === undefined) return;
+    const request = emitProbeRequest(index, address, hardware);
+    send(this.fd, addressOf(request), request.byteLength);
   }
 
   /** When `handleTimeout` wants to be called, or NEVER. */

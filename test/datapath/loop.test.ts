@@ -14,7 +14,7 @@ import {
 import type { EngineEvent } from '../../src/engine/commands.ts';
 import { COUNTER, COUNTER_NAMES } from '../../src/engine/counters.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from '../../src/engine/engine.ts';
-import type { EchoRequest, LinkEvent } from '../../src/link/events.ts';
+import type { EchoRequest, LinkEvent, ResolveRequest } from '../../src/link/events.ts';
 import { EAGAIN, EINVAL, ENOBUFS } from '../../src/native/errno.ts';
 
 const EBADFD = 77;
@@ -34,6 +34,7 @@ interface Script {
   readonly linksDeadline?: number;
   readonly events?: readonly EngineEvent[];
   readonly echoes?: readonly EchoRequest[];
+  readonly resolves?: readonly ResolveRequest[];
   readonly links?: readonly LinkEvent[];
 }
 
@@ -47,6 +48,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
   const transmits = [...(script.transmits ?? [])];
   const events = [...(script.events ?? [])];
   const echoes = [...(script.echoes ?? [])];
+  const resolves = [...(script.resolves ?? [])];
   const waits = [...script.waits];
   let clock = 0;
   let deadline = script.deadline ?? NEVER;
@@ -71,6 +73,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     pollTimeout: () => deadline,
     pollEvent: () => events.shift(),
     pollEcho: () => echoes.shift(),
+    pollResolve: () => resolves.shift(),
     pollJournal: () => null,
     pollHandshakes: () => null,
   };
@@ -98,6 +101,7 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
     serveCommands: () => waits.length > 0,
     writeJournal: () => {},
     writeHandshakes: () => {},
+    resolve: ({ name, address }) => log.push(`resolve ${name} ${address.join('.')}`),
     report: (reported, links, asked) =>
       log.push(`report ${reported.length} ${links.length}${asked.length === 0 ? '' : ` ${asked.length} echoes`}`),
   };
@@ -106,6 +110,13 @@ function run(script: Script): { log: string[]; end: string; counters: Float64Arr
 }
 
 describe('a turn', () => {
+  test('has the kernel try those neighbours again that the engine waits for', () => {
+    const hardware = Uint8Array.of(2, 0, 0, 0, 0, 2);
+    const address = Uint8Array.of(10, 1, 0, 2);
+    const { log } = run({ waits: [0], resolves: [{ name: 'lan0', family: 4, address, hardware }] });
+    expect(log).toContain('resolve lan0 10.1.0.2');
+  });
+
   test('forwards from where the packet was read, though the engine moved on', () => {
     const { log, end, counters } = run({ waits: [READY_DEVICE], reads: [60, 70] });
     expect(log).toEqual([

@@ -110,6 +110,14 @@ export function echoes(rig: Rig): { readonly name: string; readonly address: str
   return list;
 }
 
+/** Neighbours that the kernel has to try again, since the last call. */
+export function resolves(rig: Rig): string[] {
+  const list: string[] = [];
+  for (let one = rig.engine.pollResolve(); one !== undefined; one = rig.engine.pollResolve())
+    list.push(`${one.name} ${one.address.join('.')} ${Buffer.from(one.hardware).toString('hex')}`);
+  return list;
+}
+
 /** Names of the verdicts told so far, with their subject. */
 export function verdicts(rig: Rig): string[] {
   return rig.events

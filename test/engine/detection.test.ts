@@ -4,7 +4,7 @@ import { seconds } from '../../src/base/time.ts';
 import { parseAddress } from '../../src/wire/address.ts';
 import { SYN } from '../../src/wire/tcp-flags.ts';
 import { Conversation, PLAIN } from './conversation.ts';
-import { lease, neighbour, ROUTER, routeVia, standing, verdicts, watchedRig } from './detection-rig.ts';
+import { lease, neighbour, ROUTER, resolves, routeVia, standing, verdicts, watchedRig } from './detection-rig.ts';
 import { LAN, type Rig } from './rig.ts';
 
 const LAN_LOST = { ...PLAIN, lost: LAN, opener: 'far' } as const;
@@ -72,6 +72,39 @@ describe('a neighbour that does not answer address resolution', () => {
     c.acknowledge('far');
     neighbour(rig, 'lan0', '10.1.0.2', 'failed');
     expect(verdicts(rig)).toEqual([]);
+  });
+
+  it('is probed at its hardware address, again and again, as long as it is asked whether it is back', () => {
+    const rig = quiet();
+    const c = new Conversation(rig, LAN_LOST, 40_000, 2).open();
+    neighbour(rig, 'lan0', '10.1.0.2', 'reachable');
+    c.tick(1_500);
+    c.fromNear({ payload: new Uint8Array(10) });
+    neighbour(rig, 'lan0', '10.1.0.2', 'failed');
+    expect(verdicts(rig)).toEqual(['host-lost 10.1.0.2']);
+    c.tick(250);
+    expect(resolves(rig)).toEqual([]);
+    c.tick(100);
+    expect(resolves(rig)).toEqual(['lan0 10.1.0.2 020000000002']);
+    c.tick(3_000);
+    expect(resolves(rig)).toEqual([]);
+    neighbour(rig, 'lan0', '10.1.0.2', 'failed');
+    c.tick(400);
+    expect(resolves(rig)).toEqual(['lan0 10.1.0.2 020000000002']);
+    neighbour(rig, 'lan0', '10.1.0.2', 'failed');
+    neighbour(rig, 'lan0', '10.1.0.2', 'reachable');
+    c.tick(400);
+    expect(resolves(rig)).toEqual([]);
+  });
+
+  it('is left to the kernel if nobody waits for it, or nothing is known of it', () => {
+    const rig = quiet();
+    const c = new Conversation(rig, LAN_LOST, 40_000, 2).open();
+    for (let i = 10; i < 250; i++) neighbour(rig, 'lan0', `10.1.0.${i}`, 'failed');
+    neighbour(rig, 'lan0', '10.1.0.9', 'reachable');
+    neighbour(rig, 'lan0', '10.1.0.9', 'failed');
+    c.tick(1_000);
+    expect(resolves(rig)).toEqual([]);
   });
 
   it('takes the link along if it is the next hop of everything', () => {

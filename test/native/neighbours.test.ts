@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LinkEvent } from '../../src/link/events.ts';
 import { LinkTable } from '../../src/native/link-table.ts';
+import { emitProbeRequest } from '../../src/native/neighbour-request.ts';
 import { parseNetlink } from '../../src/native/netlink-messages.ts';
 
 interface Recording {
@@ -34,6 +35,22 @@ function apply(table: LinkTable, datagrams: readonly string[]): string[] {
   }
   return lines;
 }
+
+describe('a request to probe a neighbour', () => {
+  test.each([
+    [4, Uint8Array.of(10, 81, 1, 2)],
+    [6, Uint8Array.from({ length: 16 }, (_, i) => i)],
+  ] as const)('is what the kernel would say of it, IPv%d', (family, address) => {
+    const hardware = Uint8Array.of(2, 0, 0, 0, 0x81, 2);
+    const bytes = emitProbeRequest(7, address, hardware);
+    const view = new DataView(bytes.buffer);
+    // u32 length, u16 RTM_NEWNEIGH, u16 NLM_F_REQUEST and nothing else: it neither makes an entry nor overrides a valid one.
+    expect([view.getUint32(0, true), view.getUint16(4, true), view.getUint16(6, true)]).toEqual([bytes.length, 28, 1]);
+    expect(parseNetlink(bytes, bytes.length)).toEqual([
+      { kind: 'neighbour', added: true, index: 7, family, address, state: 0x10, probes: 0, hardware },
+    ]);
+  });
+});
 
 describe('neighbours and next hops on a recorded kernel', () => {
   const table = new LinkTable();

@@ -69,6 +69,10 @@ class BareEngine implements LoopEngine {
   pollEcho(): undefined {
     return undefined;
   }
+
+  pollResolve(): undefined {
+    return undefined;
+  }
 }
 
 class BareHost implements LoopHost {
@@ -91,6 +95,8 @@ class BareHost implements LoopHost {
   }
 
   readLinks(): void {}
+
+  resolve(): void {}
 
   pollLinksTimeout(): Micros {
     return NEVER;
