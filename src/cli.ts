@@ -125,6 +125,7 @@ controlOption(program.command('dhcp-event').description('report a lease: what ho
   .requiredOption('--interface <interface>', 'the link: whose lease it is, or behind which the host is')
   .option('--host', "the lease is a LAN host's, not the gateway's own")
   .option('--address <address>', 'the address concerned')
+  .option('--prefix <prefix>', 'instead: the prefix concerned, delegated to the gateway (IPv6)')
   .option('--hardware <address>', "the host's hardware address")
   .option('--family <family>', 'where no address says it: 4 or 6', familyOption)
   .option('--renew <seconds>', 'from now until T1', secondsOption)

@@ -1,7 +1,7 @@
 /** What a DHCP hook may report: the body of POST /dhcp-event, checked, as the engine's record. */
 import { TcpfreezeError } from '../base/errors.ts';
 import type { DhcpEvent } from '../link/events.ts';
-import { parseAddress } from '../wire/address.ts';
+import { parseAddress, parsePrefix } from '../wire/address.ts';
 import { LEASE_FOR_EVER } from '../wire/dhcp.ts';
 
 /** What can happen to a lease, in the words of the command line. */
@@ -25,6 +25,8 @@ export interface LeaseJson {
   /** The lease is a LAN host's, not the gateway's own. */
   readonly host?: boolean;
   readonly address?: string;
+  /** Instead of an address: a prefix delegated to the gateway, `2001:db8:7::/48`. */
+  readonly prefix?: string;
   /** Hardware address, `02:00:00:00:81:07`; what dnsmasq puts before it for other kinds of network (`06-`) is allowed. */
   readonly hardware?: string;
   /** Of the lease where no address says it: 4 or 6; default 4. */
@@ -34,7 +36,18 @@ export interface LeaseJson {
   readonly lease?: number;
 }
 
-const FIELDS = ['event', 'interface', 'host', 'address', 'hardware', 'family', 'renew', 'rebind', 'lease'] as const;
+const FIELDS = [
+  'event',
+  'interface',
+  'host',
+  'address',
+  'prefix',
+  'hardware',
+  'family',
+  'renew',
+  'rebind',
+  'lease',
+] as const;
 
 /** MAX_ADDR_LEN of linux/netdevice.h is 32; nothing that asks for leases has more than 20. */
 const HARDWARE = /^(?:[0-9a-f]{2}-)?([0-9a-f]{2}(?::[0-9a-f]{2}){0,19})$/i;
@@ -52,7 +65,10 @@ export function toLeaseEvent(fields: Readonly<Record<string, unknown>>): DhcpEve
   const { interface: name, host = false } = fields;
   if (typeof name !== 'string' || !INTERFACE.test(name)) throw wrong('interface must be an interface name');
   if (typeof host !== 'boolean') throw wrong('host must be true or false');
-  const address = addressOf(fields.address);
+  const prefix = prefixOf(fields.prefix);
+  if (prefix !== undefined && (host || fields.address !== undefined))
+    throw wrong("prefix is for the gateway's own lease, and instead of address");
+  const address = prefix?.address ?? addressOf(fields.address);
   const hardware = hardwareOf(fields.hardware);
   if (host && address === undefined && hardware === undefined) throw wrong("a host's lease needs address or hardware");
   const stated = fields.family ?? (address?.length === 16 ? 6 : 4);
@@ -68,6 +84,7 @@ export function toLeaseEvent(fields: Readonly<Record<string, unknown>>): DhcpEve
     what,
     family: stated,
     ...(address === undefined ? {} : { address }),
+    ...(prefix === undefined ? {} : { prefixLength: prefix.prefixLength }),
     ...(hardware === undefined ? {} : { hardware }),
     ...(renewSeconds === undefined ? {} : { renewSeconds }),
     ...(rebindSeconds === undefined ? {} : { rebindSeconds }),
@@ -81,6 +98,14 @@ function addressOf(value: unknown): Uint8Array | undefined {
   if (address === undefined) throw wrong('address must be an IP address');
   if (address.every((byte) => byte === 0)) throw wrong('address must not be the unspecified one');
   return address;
+}
+
+function prefixOf(value: unknown): { readonly address: Uint8Array; readonly prefixLength: number } | undefined {
+  if (value === undefined) return undefined;
+  const prefix = typeof value === 'string' && value.includes('/') ? parsePrefix(value) : undefined;
+  if (prefix?.family !== 6 || prefix.prefixLength < 16 || prefix.prefixLength > 127)
+    throw wrong('prefix must be an IPv6 prefix of 16 to 127 bits, such as 2001:db8:7::/48');
+  return prefix;
 }
 
 function hardwareOf(value: unknown): Uint8Array | undefined {

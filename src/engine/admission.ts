@@ -239,7 +239,8 @@ export class Admission {
     const { port } = flow.halves[half];
     const host = this.#lostHosts().at(port, flow.family, keys, at)?.detector ?? null;
     if (host !== null) return lossCause(host);
-    if (this.#monitor.epochs.covers(port, flow.family, keys, at, flow.createdAt) !== null) return 'address';
+    const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
+    if (this.#monitor.epochs.covers(port, flow.family, keys, at, peerAt, flow.createdAt) !== null) return 'address';
     const scope = this.#scopes.find(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
     return scope === null ? null : (scope.cause ?? 'command');
   }
@@ -263,7 +264,8 @@ export class Admission {
     const hosts = this.#lostHosts();
     if (hosts.lost.length > 0 && hosts.at(port, flow.family, keys, at) !== null) return true;
     const { epochs } = this.#monitor;
-    if (epochs.size > 0 && epochs.covers(port, flow.family, keys, at, flow.createdAt) !== null) return true;
+    const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
+    if (epochs.size > 0 && epochs.covers(port, flow.family, keys, at, peerAt, flow.createdAt) !== null) return true;
     if (this.#scopes.size === 0) return false;
     return this.#scopes.covers(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
   }

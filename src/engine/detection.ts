@@ -168,7 +168,9 @@ export class Detection {
       if (flow.phase !== FROZEN) return;
       const far = flow.near === 0 ? 1 : 0;
       const at = flow.index * KEY_WORDS + 4 * far;
-      const epoch = epochs.covers(flow.halves[far].port, flow.family, this.#table.keys, at, flow.createdAt);
+      const peerAt = flow.index * KEY_WORDS + 4 * flow.near;
+      const { keys } = this.#table;
+      const epoch = epochs.covers(flow.halves[far].port, flow.family, keys, at, peerAt, flow.createdAt);
       if (epoch === null || epoch.to !== now) return;
       label = epoch.label;
       if (count++ >= STRANDED_MAX) return;
@@ -243,7 +245,9 @@ export class Detection {
       if (flow.phase !== FROZEN) return;
       const far = flow.near === 0 ? 1 : 0;
       const at = flow.index * KEY_WORDS + 4 * far;
-      const epoch = epochs.covers(flow.halves[far].port, flow.family, this.#table.keys, at, flow.createdAt);
+      const peerAt = flow.index * KEY_WORDS + 4 * flow.near;
+      const { keys } = this.#table;
+      const epoch = epochs.covers(flow.halves[far].port, flow.family, keys, at, peerAt, flow.createdAt);
       if (epoch?.kind === 'host' && epoch.until <= now)
         this.#giveUp(flow, `${epoch.label} belongs to another host`, now);
     });

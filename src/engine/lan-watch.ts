@@ -91,8 +91,18 @@ export class LanWatch {
   }
 
   onLease(link: Link, event: DhcpEvent, now: Micros): void {
-    if (event.lease === 'own') this.#own(link, this.#leases.onOwn(link.port, event, now), now);
+    if (event.prefixLength !== undefined) this.#onPrefix(link, event, event.prefixLength, now);
+    else if (event.lease === 'own') this.#own(link, this.#leases.onOwn(link.port, event, now), now);
     else this.#host(link, this.#leases.onHost(link.port, event), now);
+  }
+
+  /** A delegated prefix: its connections wait for it, the link is judged by its own addresses. */
+  #onPrefix(link: Link, { what, address }: DhcpEvent, prefixLength: number, now: Micros): void {
+    if (address?.length !== 16) return;
+    const isHeld = what === 'bound' || what === 'renewed' || what === 'changed';
+    const isGone = what === 'expired' || what === 'released' || what === 'declined' || what === 'nak';
+    if (!isHeld && !isGone) return;
+    this.#context.verdicts.monitor.epochs.onDelegated(link.port, addressWords(address), prefixLength, isHeld, now);
   }
 
   #own(link: Link, verdict: OwnVerdict, now: Micros): void {

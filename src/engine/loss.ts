@@ -40,12 +40,13 @@ export class Losses {
     }
     for (const half of [far, flow.near] as const) {
       const at = flow.index * KEY_WORDS + 4 * half;
+      const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
       const { index, generation, family } = flow;
       const scope = this.#scopes.find(family, this.#table.keys, at, index, generation, half);
       const { port } = flow.halves[half];
       const host = this.#verdicts.hosts.at(port, family, this.#table.keys, at);
       if (host !== null) return { name: `host ${host.address}`, reason: host.reason, isLost: true, since: host.since };
-      const epoch = this.#verdicts.monitor.epochs.covers(port, family, this.#table.keys, at, flow.createdAt);
+      const epoch = this.#verdicts.monitor.epochs.covers(port, family, this.#table.keys, at, peerAt, flow.createdAt);
       if (epoch !== null) return { name: `address ${epoch.label}`, reason: '', isLost: true, since: epoch.to };
       if (scope !== null) return { name: scope.label, reason: '', isLost: true, since: flow.frozenSince };
     }

@@ -137,11 +137,11 @@ export class DhcpExchange {
 
   #onOwnReply(message: dhcpv6.Dhcpv6Message, sink: (event: DhcpEvent) => void): void {
     for (const { address, prefixLength, validSeconds, renewSeconds, rebindSeconds } of message.leases) {
-      if (prefixLength !== 128) continue;
-      const key = address.join('.');
+      const key = `${address.join('.')}/${prefixLength}`;
+      const of = prefixLength === 128 ? { address } : { address, prefixLength };
       if (validSeconds === 0) {
         this.#own6.delete(key);
-        sink(this.#event('own', 'expired', 6, { address }));
+        sink(this.#event('own', 'expired', 6, of));
         continue;
       }
       const what = this.#own6.has(key) ? 'renewed' : 'bound';
@@ -151,7 +151,7 @@ export class DhcpExchange {
         ...finite('rebindSeconds', rebindSeconds === 0 ? undefined : rebindSeconds),
         ...finite('leaseSeconds', validSeconds),
       };
-      sink(this.#event('own', what, 6, { address, ...times }));
+      sink(this.#event('own', what, 6, { ...of, ...times }));
     }
   }
 
@@ -183,6 +183,7 @@ interface Times {
 }
 
 interface Rest extends Times {
+  readonly prefixLength?: number;
   readonly address?: Uint8Array | undefined;
   readonly hardware?: Uint8Array | undefined;
 }

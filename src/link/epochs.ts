@@ -5,19 +5,23 @@
  * that address goes, packets may pass again over a new one, but not for this connection: whoever thaws it gets a reset. So
  * connections opened while an address was the link's first one are lost as long as it is gone, and given up after GRACE.
  * A host of the LAN whose address was given to another host is not there any more either, for connections opened before.
- * On a LAN, a prefix whose last address goes takes the hosts with such addresses with it (a delegated prefix that changed).
+ * On a LAN, a prefix whose last address goes takes the hosts with such addresses with it. A delegated prefix that is taken back leaves
+ * hosts with addresses that nothing from beyond the uplink finds any more, long before they or the LAN's interface drop them.
  *
  * Limits. At most MAX_EPOCHS of each kind; the oldest are forgotten first.
  */
 import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { formatAddressBytes } from '../wire/address.ts';
 import type { AddressEvent } from './events.ts';
+import { addressText } from './hosts.ts';
 import { matchesPrefix } from './routes.ts';
 
 /** How long connections wait for their address. Servers and people have given up by then; a reset is better than nothing. */
 export const GRACE: Micros = seconds(120);
 const MAX_EPOCHS = 64;
 const MAX_ADDRESSES = 64;
+/** Nobody is delegated more than a registry is: what is shorter is no prefix of a site. */
+const DELEGATED_MIN = 16;
 
 interface Address {
   readonly port: number;
@@ -33,7 +37,7 @@ export interface Epoch {
   readonly port: number;
   readonly family: 4 | 6;
   readonly label: string;
-  readonly kind: 'source' | 'prefix' | 'host';
+  readonly kind: 'source' | 'prefix' | 'host' | 'delegated';
   readonly words: Int32Array;
   readonly prefixLength: number;
   readonly from: Micros;
@@ -112,10 +116,31 @@ export class EpochList {
     if (this.#gone.length < before) this.changes++;
   }
 
+  /**
+   * A prefix that was delegated to the gateway over `port` is held (again), or is not any more.
+   * @param words four big-endian words
+   */
+  onDelegated(port: number, words: Int32Array, prefixLength: number, isHeld: boolean, now: Micros): void {
+    if (prefixLength < DELEGATED_MIN) return;
+    const before = this.#gone.length;
+    // Of a longer one within it as well.
+    this.#gone = this.#gone.filter(
+      (epoch) =>
+        epoch.kind !== 'delegated' ||
+        epoch.port !== port ||
+        epoch.prefixLength < prefixLength ||
+        !matchesPrefix(epoch.words, 0, words, prefixLength),
+    );
+    if (!isHeld)
+      this.#add('delegated', { port, family: 6, text: addressText(words), words, prefixLength, since: 0 }, now);
+    else if (this.#gone.length < before) this.changes++;
+  }
+
   #add(kind: Epoch['kind'], lost: Address, now: Micros): void {
     const { port, family, words, prefixLength, since, text } = lost;
     if (this.#gone.length >= MAX_EPOCHS) this.#gone.shift();
-    const label = kind === 'prefix' ? `prefix of ${text}/${prefixLength}` : text;
+    const label =
+      kind === 'prefix' ? `prefix of ${text}/${prefixLength}` : kind === 'delegated' ? `${text}/${prefixLength}` : text;
     this.#gone.push({ kind, port, family, label, words, prefixLength, from: since, to: now, until: now + GRACE });
     this.changes++;
   }
@@ -125,7 +150,8 @@ export class EpochList {
     const words = wordsOf(address);
     const before = this.#gone.length;
     this.#gone = this.#gone.filter((epoch) => {
-      if (epoch.port !== port || epoch.family !== family || epoch.kind === 'host') return true;
+      if (epoch.port !== port || epoch.family !== family) return true;
+      if (epoch.kind === 'host' || epoch.kind === 'delegated') return true;
       return epoch.kind === 'source' ? epoch.label !== text : !matchesPrefix(words, 0, epoch.words, epoch.prefixLength);
     });
     if (this.#gone.length < before) this.changes++;
@@ -149,15 +175,16 @@ export class EpochList {
 
   /**
    * Whether the endpoint behind `port` of a connection is lost with an address.
-   * @param words the endpoint's address at `at`, as big-endian words
+   * @param words the endpoint's address at `at`, its peer's at `peerAt`, as big-endian words
    * @param openedAt when the connection was first seen
    */
-  covers(port: number, family: 4 | 6, words: Int32Array, at: number, openedAt: Micros): Epoch | null {
+  covers(port: number, family: 4 | 6, words: Int32Array, at: number, peerAt: number, openedAt: Micros): Epoch | null {
     for (const epoch of this.#gone) {
       if (epoch.port !== port || epoch.family !== family) continue;
-      if (epoch.kind !== 'prefix' && (openedAt < epoch.from || openedAt >= epoch.to)) continue;
+      const isOfItsTime = openedAt >= epoch.from && openedAt < epoch.to;
+      if ((epoch.kind === 'source' || epoch.kind === 'host') && !isOfItsTime) continue;
       if (epoch.kind === 'source') return epoch;
-      if (matchesPrefix(words, at, epoch.words, epoch.prefixLength)) return epoch;
+      if (matchesPrefix(words, epoch.kind === 'delegated' ? peerAt : at, epoch.words, epoch.prefixLength)) return epoch;
     }
     return null;
   }

@@ -95,8 +95,10 @@ export interface DhcpEvent {
   readonly lease: 'own' | 'host';
   readonly what: 'bound' | 'renewed' | 'rebinding' | 'expired' | 'nak' | 'released' | 'declined' | 'asking' | 'changed';
   readonly family: 4 | 6;
-  /** The address concerned, where the report names one. */
+  /** The address concerned, where the report names one; the first of a prefix. */
   readonly address?: Uint8Array;
+  /** The lease is that of a prefix (RFC 8415 6.3), delegated to the gateway for its own networks. */
+  readonly prefixLength?: number;
   readonly hardware?: Uint8Array;
   /** Seconds from now until T1, T2 and the lease's end, where known. */
   readonly renewSeconds?: number;

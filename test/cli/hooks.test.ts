@@ -73,6 +73,24 @@ describe('dhclient', () => {
       { ...WAN, old_ip6_address: '2001:db8::7' },
       ['dhcp-event expired --interface wan0 --family 6 --address 2001:db8::7'],
     ],
+    [
+      'BOUND6',
+      { ...WAN, new_ip6_prefix: '2001:db8:7::/48', new_max_life: '90' },
+      ['dhcp-event bound --interface wan0 --prefix 2001:db8:7::/48'],
+    ],
+    [
+      'REBIND6',
+      { ...WAN, new_ip6_prefix: '2001:db8:8::/48', old_ip6_prefix: '2001:db8:7::/48' },
+      [
+        'dhcp-event expired --interface wan0 --prefix 2001:db8:7::/48',
+        'dhcp-event renewed --interface wan0 --prefix 2001:db8:8::/48',
+      ],
+    ],
+    [
+      'EXPIRE6',
+      { ...WAN, old_ip6_prefix: '2001:db8:7::/48' },
+      ['dhcp-event expired --interface wan0 --prefix 2001:db8:7::/48'],
+    ],
     ['PREINIT', WAN, []],
     ['NBI', WAN, []],
   ])('%s', (reason, env, calls) => {

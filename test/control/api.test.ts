@@ -75,6 +75,16 @@ describe('what a DHCP hook reports', () => {
         address: Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7),
       },
     ],
+    [
+      { event: 'expired', interface: 'wan0', prefix: '2001:db8:7:8::/48' },
+      {
+        ...own,
+        what: 'expired',
+        family: 6,
+        address: Uint8Array.of(0x20, 1, 0xd, 0xb8, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        prefixLength: 48,
+      },
+    ],
   ])('%j', (body, event) => expect(toCommand('dhcp-event', body)).toEqual({ kind: 'dhcp', event }));
 
   test.each<[unknown, RegExp]>([
@@ -94,6 +104,11 @@ describe('what a DHCP hook reports', () => {
     [{ event: 'bound', interface: 'wan0', lease: -1 }, /lease must be a whole number/],
     [{ event: 'bound', interface: 'wan0', lease: 1.5 }, /lease must be a whole number/],
     [{ event: 'bound', interface: 'wan0', renew: '60' }, /renew must be a whole number/],
+    [{ event: 'bound', interface: 'wan0', prefix: '2001:db8::' }, /prefix must be an IPv6 prefix/],
+    [{ event: 'bound', interface: 'wan0', prefix: '::/0' }, /16 to 127 bits/],
+    [{ event: 'bound', interface: 'wan0', prefix: '10.0.0.0/24' }, /prefix must be an IPv6 prefix/],
+    [{ event: 'bound', interface: 'wan0', prefix: '2001:db8:7::/48', address: '2001:db8::7' }, /instead of address/],
+    [{ event: 'bound', interface: 'wan0', prefix: '2001:db8:7::/48', family: 4 }, /family is not that of address/],
     [[], /JSON object/],
   ])('%j is refused', (body, words) => expect(() => toCommand('dhcp-event', body)).toThrow(words));
 });

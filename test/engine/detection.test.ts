@@ -235,6 +235,37 @@ describe('the lease of a LAN host', () => {
   });
 });
 
+describe('a prefix delegated to the gateway', () => {
+  const six = { ...PLAIN, family: 6 } as const;
+
+  it('that is taken back holds the connections of its hosts until it is delegated again; the link is not lost with it', () => {
+    const rig = quiet();
+    const c = new Conversation(rig, six, 40_000).open();
+    new Conversation(rig, PLAIN, 40_001).open();
+    const own = parseAddress(c.nearAddress)!;
+    const delegated = {
+      family: 6,
+      address: Uint8Array.from(own, (byte, i) => (i < 6 ? byte : 0)),
+      prefixLength: 48,
+    } as const;
+    const other = { ...delegated, address: Uint8Array.of(0x20, 1, 0xd, 0xb8, 0xee, ...new Uint8Array(11)) };
+    lease(rig, 'bound', delegated);
+    lease(rig, 'expired', other);
+    lease(rig, 'rebinding', delegated);
+    expect(phases(rig)).toEqual(['flowing', 'flowing']);
+    lease(rig, 'expired', delegated);
+    expect(verdicts(rig)).toEqual([]);
+    expect(phases(rig)).toEqual(['frozen', 'flowing']);
+    expect(rig.events.find(({ name }) => name === 'address-lost')).toMatchObject({
+      link: 'wan0',
+      figures: { flows: 1 },
+    });
+    lease(rig, 'renewed', delegated);
+    rig.settle();
+    expect(phases(rig)).toEqual(['flowing', 'flowing']);
+  });
+});
+
 describe('an address of the uplink that changes', () => {
   it('strands the connections that were translated to it; they go on when it returns, new ones at once', () => {
     const rig = watchedRig(

@@ -12,7 +12,8 @@ const from = (server: readonly number[]): number[] => [54, 4, ...server];
 function line(event: DhcpEvent): string {
   const times = [event.renewSeconds, event.rebindSeconds, event.leaseSeconds].map((one) => one ?? '-').join('/');
   const hardware = event.hardware === undefined ? '' : ` ${Buffer.from(event.hardware).toString('hex')}`;
-  return `${event.lease} ${event.what} ${event.address?.join('.') ?? '-'}${hardware} ${times}`;
+  const prefix = event.prefixLength === undefined ? '' : `/${event.prefixLength}`;
+  return `${event.lease} ${event.what} ${event.address?.join('.') ?? '-'}${prefix}${hardware} ${times}`;
 }
 
 class Watched {
@@ -74,6 +75,23 @@ describe('the own lease', () => {
     wan.answer(5, { client: ADDRESS, options: from(SERVER) });
     wan.request(1, {});
     expect(wan.lines).toEqual([]);
+  });
+
+  test('IPv6: a prefix is delegated, renewed, and taken back with a lifetime of 0', () => {
+    const wan = new Watched('wan');
+    const reply = (valid: number): Uint8Array => {
+      const association = [0, 0, 0, 1, 0, 0, 0, 10, 0, 0, 0, 20];
+      const prefix = [0, 0, 0, 30, 0, 0, 0, valid, 48, 0x20, 1, 0xd, 0xb8, 0, 7, ...Array<number>(10).fill(0)];
+      const ia = [0, 25, 0, association.length + 4 + prefix.length, ...association, 0, 26, 0, prefix.length, ...prefix];
+      return udp6(547, 546, Uint8Array.of(7, 0, 0, 1, 0, 1, 0, 10, 0, 3, 0, 1, ...CLIENT_HARDWARE, ...ia));
+    };
+    for (const valid of [40, 40, 0]) wan.hear(reply(valid));
+    const prefix = '32.1.13.184.0.7.0.0.0.0.0.0.0.0.0.0/48';
+    expect(wan.lines).toEqual([
+      `own bound ${prefix} 10/20/40`,
+      `own renewed ${prefix} 10/20/40`,
+      `own expired ${prefix} -/-/-`,
+    ]);
   });
 
   test('IPv6: a reply binds, renews, and takes back with a lifetime of 0', () => {

@@ -89,11 +89,11 @@ describe('epochs of addresses', () => {
     epochs.onAddress(1, event('203.0.113.5', true), 10);
     epochs.onAddress(1, event('203.0.113.5', false), 100);
     epochs.onAddress(1, event('203.0.113.6', true), 200);
-    expect(epochs.covers(1, 4, SERVER, 0, 50)?.label).toBe('203.0.113.5');
-    expect([9, 100, 250].map((at) => epochs.covers(1, 4, SERVER, 0, at))).toEqual([null, null, null]);
-    expect(epochs.covers(0, 4, SERVER, 0, 50)).toBeNull();
+    expect(epochs.covers(1, 4, SERVER, 0, 0, 50)?.label).toBe('203.0.113.5');
+    expect([9, 100, 250].map((at) => epochs.covers(1, 4, SERVER, 0, 0, at))).toEqual([null, null, null]);
+    expect(epochs.covers(0, 4, SERVER, 0, 0, 50)).toBeNull();
     epochs.onAddress(1, event('203.0.113.5', true), 300);
-    expect([epochs.covers(1, 4, SERVER, 0, 50), epochs.size]).toEqual([null, 0]);
+    expect([epochs.covers(1, 4, SERVER, 0, 0, 50), epochs.size]).toEqual([null, 0]);
   });
 
   it('a second address that goes takes nobody along: translation uses the first', () => {
@@ -103,6 +103,26 @@ describe('epochs of addresses', () => {
     epochs.onAddress(1, event('203.0.113.6', true), 10);
     epochs.onAddress(1, event('203.0.113.6', false), 100);
     expect(epochs.size).toBe(0);
+  });
+
+  it('a delegated prefix takes along who has an address of it, whoever the peer is and whenever it was opened', () => {
+    const epochs = new EpochList();
+    const pair = Int32Array.from([...words('2001:db8:7:1::2'), ...words('2001:db8:9::1')]);
+    epochs.onDelegated(1, words('2001:db8:7::'), 48, false, 100);
+    expect(epochs.covers(1, 6, pair, 4, 0, 50)?.label).toBe('2001:db8:7::/48');
+    expect(epochs.covers(1, 6, pair, 4, 0, 150)).not.toBeNull();
+    // Behind another link; the other way round.
+    expect([epochs.covers(0, 6, pair, 4, 0, 50), epochs.covers(1, 6, pair, 0, 4, 50)]).toEqual([null, null]);
+    epochs.onDelegated(1, words('2001:db8:8::'), 48, true, 200);
+    expect(epochs.size).toBe(1);
+    // A shorter one that holds it.
+    epochs.onDelegated(1, words('2001:db8::'), 40, true, 300);
+    expect(epochs.size).toBe(0);
+    // No site has half of the Internet.
+    epochs.onDelegated(1, words('2000::'), 3, false, 400);
+    expect(epochs.size).toBe(0);
+    for (let i = 0; i < 500; i++) epochs.onDelegated(1, Int32Array.of(i, 0, 0, 0), 64, false, i);
+    expect(epochs.size).toBe(64);
   });
 
   it('are given up after a while', () => {
