@@ -144,7 +144,8 @@ export class Freezer {
 
   /** More of the flow's custody is durable: says what has waited for it. */
   onDurable(flow: Flow, frozen: Frozen, now: Micros): void {
-    if (flow.phase !== FROZEN || frozen.denied) return;
+    // What the gateway has ended meanwhile gets no answer any more: its custody is gone.
+    if (flow.phase !== FROZEN || frozen.denied || frozen.ended) return;
     if (!frozen.owed) sayFrozen(this.#context, flow, frozen.owedTsEcr, NOTE['custody-ack']);
     else if (seqGe(frozen.custody.durable, frozen.owedTo)) {
       frozen.owed = false;

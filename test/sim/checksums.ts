@@ -5,7 +5,9 @@
 
 function sum(bytes: Uint8Array, from: number, to: number): number {
   let total = 0;
-  for (let at = from; at < to; at++) total += (at - from) % 2 === 0 ? bytes[at]! << 8 : bytes[at]!;
+  let at = from;
+  for (; at + 1 < to; at += 2) total += (bytes[at]! << 8) | bytes[at + 1]!;
+  if (at < to) total += bytes[at]! << 8;
   while (total > 0xffff) total = (total & 0xffff) + (total >>> 16);
   return total;
 }

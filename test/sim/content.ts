@@ -12,8 +12,16 @@ const TABLE = ((): Uint8Array => {
   return Uint8Array.from({ length: LAP }, () => prng.nextUint32() >>> 24);
 })();
 
-/** Scratch for comparisons: more than a datagram can carry. */
-const EXPECTED = new Uint8Array(65_536);
+/** The table under each salt, made when first asked for: filling and comparing are then whole blocks of memory. */
+const SALTED: (Uint8Array | undefined)[] = [];
+
+function salted(salt: number): Uint8Array {
+  const known = SALTED[salt];
+  if (known !== undefined) return known;
+  const made = TABLE.map((byte) => byte ^ salt);
+  SALTED[salt] = made;
+  return made;
+}
 
 export class Content {
   readonly #shift: number;
@@ -41,16 +49,26 @@ export class Content {
       const start = place - lap * LAP;
       const count = Math.min(to - offset, LAP - start);
       const salt = (this.#salt + Math.imul(lap, 0x3d)) & 0xff;
-      for (let index = 0; index < count; index++) target[offset - from + index] = TABLE[start + index]! ^ salt;
+      target.set(salted(salt).subarray(start, start + count), offset - from);
       offset += count;
     }
   }
 
   /** Offset of the first byte of `bytes[start..start+length)` that differs from the stream at `from`, or -1. */
   mismatch(bytes: Uint8Array, start: number, length: number, from: number): number {
-    if (length > EXPECTED.length) return from;
-    this.fill(EXPECTED, from, from + length);
-    for (let index = 0; index < length; index++) if (bytes[start + index] !== EXPECTED[index]) return from + index;
+    let offset = from;
+    while (offset < from + length) {
+      const place = offset + this.#shift;
+      const lap = Math.floor(place / LAP);
+      const at = place - lap * LAP;
+      const count = Math.min(from + length - offset, LAP - at);
+      const table = salted((this.#salt + Math.imul(lap, 0x3d)) & 0xff);
+      const first = start + offset - from;
+      if (Buffer.compare(bytes.subarray(first, first + count), table.subarray(at, at + count)) !== 0) {
+        for (let index = 0; ; index++) if (bytes[first + index] !== table[at + index]) return offset + index;
+      }
+      offset += count;
+    }
     return -1;
   }
 }

@@ -31,6 +31,18 @@ export const GATEWAY: EngineConfig = {
 export const ARENA_MIN = 4 * (READ_MAX + 64);
 export const ARENA = 4 * 1024 * 1024;
 
+const OUTBOX = 1024 * 1024;
+
+/** What the engine reads packets into, and what it makes its own in. */
+export interface GatewayMemory {
+  readonly arena: ArrayBuffer;
+  readonly outbox: ArrayBuffer;
+}
+
+export function makeMemory(arenaBytes: number, outboxBytes: number = OUTBOX): GatewayMemory {
+  return { arena: new ArrayBuffer(arenaBytes), outbox: new ArrayBuffer(outboxBytes) };
+}
+
 export class Gateway {
   engine: Engine;
   /** No process runs: packets take the kernel's way. */
@@ -53,9 +65,8 @@ export class Gateway {
   readonly #vnetLength: 0 | 10;
   readonly #emit: (bytes: Uint8Array, synthesized: boolean) => void;
 
-  constructor(config: EngineConfig, arenaBytes: number, emit: (bytes: Uint8Array, synthesized: boolean) => void) {
-    const arena = new ArrayBuffer(arenaBytes);
-    const outbox = new ArrayBuffer(1024 * 1024);
+  constructor(config: EngineConfig, memory: GatewayMemory, emit: (bytes: Uint8Array, synthesized: boolean) => void) {
+    const { arena, outbox } = memory;
     this.#arena = new Uint8Array(arena);
     this.#outbox = new Uint8Array(outbox);
     this.#config = config;
@@ -168,6 +179,5 @@ export class Gateway {
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  for (let index = 0; index < a.length; index++) if (a[index] !== b[index]) return false;
-  return a.length === b.length;
+  return Buffer.compare(a, b) === 0;
 }

@@ -10,7 +10,7 @@ import { Disk } from './disk.ts';
 import { Endpoint } from './endpoint.ts';
 import type { EndpointConfig } from './endpoint-config.ts';
 import { addresses, cutEvents, type LossKind, restoreEvents, type Step, startEvents } from './events.ts';
-import { Gateway } from './gateway.ts';
+import { Gateway, type GatewayMemory, makeMemory } from './gateway.ts';
 import { judge } from './observer.ts';
 import { EventQueue } from './queue.ts';
 import { cutSuperPacket } from './segmenter.ts';
@@ -38,6 +38,8 @@ export interface NetworkConfig {
   /** Null: no gateway, the wires are simply joined. */
   readonly engine: EngineConfig | null;
   readonly arenaBytes: number;
+  /** Memory for the gateway, used again and never cleaned, as a process would find it; null: its own. */
+  readonly memory?: GatewayMemory | null;
   /** Probability that the engine's `handleTimeout` is called before its time, after a packet or a timeout (invariant 7). */
   readonly extraTimeouts: number;
   readonly base: Omit<EndpointConfig, 'name' | 'addresses' | 'port' | 'peerPort' | 'active'>;
@@ -94,7 +96,9 @@ export class Network {
     this.gateway =
       config.engine === null
         ? null
-        : new Gateway(config.engine, config.arenaBytes, (bytes, synthesized) => this.#fromGateway(bytes, synthesized));
+        : new Gateway(config.engine, config.memory ?? makeMemory(config.arenaBytes), (bytes, synthesized) =>
+            this.#fromGateway(bytes, synthesized),
+          );
     const wire = (side: WireConfig, deliver: (packet: SimPacket) => void): Wire =>
       new Wire(side, this.queue, this.prng, deliver);
     this.wires = {
@@ -365,15 +369,16 @@ export class Network {
 
   /** The endpoint that a packet, or the packet quoted by an ICMP message, belongs to. */
   #find(bytes: Uint8Array): Place | undefined {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const at = this.vnetLength;
-    const isV4 = view.getUint8(at) >>> 4 === 4;
+    const isV4 = bytes[at]! >>> 4 === 4;
     const header = isV4 ? 20 : 40;
-    const protocol = view.getUint8(at + (isV4 ? 9 : 6));
+    const protocol = bytes[at + (isV4 ? 9 : 6)]!;
     const isError = protocol !== 6;
     // An error goes to who sent the quoted packet; a segment to its destination. The endpoint looks at the addresses.
     const inner = isError ? at + header + 8 : at;
-    const [first, second] = [view.getUint16(inner + header), view.getUint16(inner + header + 2)];
+    const ports = inner + header;
+    const first = (bytes[ports]! << 8) | bytes[ports + 1]!;
+    const second = (bytes[ports + 2]! << 8) | bytes[ports + 3]!;
     return this.#places.get(isError ? keyOf(first, second) : keyOf(second, first));
   }
 }

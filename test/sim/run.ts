@@ -1,6 +1,7 @@
 /** Runs a scenario and says everything that is wrong with how it went. */
-import { type Micros, seconds } from '../../src/base/time.ts';
+import { type Micros, NEVER, seconds } from '../../src/base/time.ts';
 import { LINUX } from './endpoint-config.ts';
+import type { GatewayMemory } from './gateway.ts';
 import { Network, type SimFlow } from './network.ts';
 import type { Outage, Scenario } from './scenario.ts';
 
@@ -16,6 +17,8 @@ export interface RunOptions {
   /** Without any gateway: what the hosts make of the same day by themselves. */
   readonly plain?: boolean;
   readonly prepare?: (network: Network) => void;
+  /** The gateway's memory, taken over from an earlier run as it is. */
+  readonly memory?: GatewayMemory;
 }
 
 /** RTO back-off reaches 120 s; a sender without RFC 6069 sleeps that long once more after a late loss. */
@@ -67,10 +70,22 @@ export function isThrough(flow: SimFlow): boolean {
   return isHarmless(flow) || (hasArrived(flow) && finished(flow.lan) && finished(flow.wan));
 }
 
+/** Whether a rule or a link limits how long connections wait, or one is worth less than another one of its host. */
+function mayGiveUp({ engine }: Scenario, { lan }: SimFlow): boolean {
+  const rule = engine.policy?.find(({ match }) =>
+    match.port?.some(({ from, to }) => from <= lan.config.port && lan.config.port <= to),
+  );
+  const isLimited = rule?.maxOutage !== null || engine.ports.some(({ maxOutage }) => (maxOutage ?? null) !== null);
+  return isLimited || rule.class !== 'critical';
+}
+
 function verdict(network: Network, scenario: Scenario): string[] {
   const complaints = network.complaints();
+  const hasGivenUp = network.gateway?.events.some(({ name }) => name === 'flow-given-up') === true;
   for (const flow of network.flows) {
-    if (isHarmless(flow)) continue;
+    const isEnded = [flow.lan, flow.wan].some((end) => end.config.abortsAt !== NEVER);
+    // What was ended on purpose, or by a limit, cannot be whole. That it harms nobody else is judged all the same.
+    if (isHarmless(flow) || isEnded || (hasGivenUp && mayGiveUp(scenario, flow))) continue;
     for (const [from, to] of [[flow.lan, flow.wan] as const, [flow.wan, flow.lan] as const]) {
       const { name } = from.config;
       if (from.failure !== null) complaints.push(`${name} failed: ${from.failure}`);
@@ -124,6 +139,7 @@ export function runScenario(scenario: Scenario, options: RunOptions = {}): Outco
     wan: scenario.wan,
     engine: options.plain === true ? null : scenario.engine,
     arenaBytes: scenario.arenaBytes,
+    memory: options.memory ?? null,
     extraTimeouts: options.extraTimeouts ?? 0,
     base: LINUX,
   });
@@ -135,6 +151,7 @@ export function runScenario(scenario: Scenario, options: RunOptions = {}): Outco
     last = Math.max(last, plan(network, outage));
     for (const part of [0.3, 0.9, 1.05]) watchMemory(network, scenario, outage.at + outage.lasts * part, memory);
   }
+  for (const { at, down } of scenario.crashes ?? []) network.at(at, () => network.crash(down));
   network.run(last);
   const isOver = (flow: SimFlow): boolean => isThrough(flow) || flow.lan.failure !== null || flow.wan.failure !== null;
   network.run(last + PATIENCE, () => network.flows.every(isOver));

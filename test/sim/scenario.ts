@@ -25,6 +25,12 @@ export interface Outage {
   readonly lead: Micros;
 }
 
+/** The gateway's process dies, and the next one starts `down` later. */
+export interface Crash {
+  readonly at: Micros;
+  readonly down: Micros;
+}
+
 export interface Scenario {
   readonly seed: number;
   readonly lan: WireConfig;
@@ -33,15 +39,35 @@ export interface Scenario {
   readonly arenaBytes: number;
   readonly flows: readonly FlowConfig[];
   readonly outages: readonly Outage[];
+  readonly crashes?: readonly Crash[];
 }
 
-/** What a wire without a limit is taken for, and the most one portion may have: it bounds the time of a run. */
+/** How much goes on in a day: many short days find more in the same time than few long ones. */
+export interface DaySize {
+  /** The most that is written at once: it bounds the time of a run. */
+  readonly mostBytes: number;
+  /** Of the wires, in bytes per second. */
+  readonly rates: readonly [slowest: number, fastest: number];
+  readonly buffers: readonly [smallest: number, largest: number];
+  /** How many connections, how many outages of a side: one of these. */
+  readonly flows: readonly number[];
+  readonly outages: readonly number[];
+}
+
+const LONG: DaySize = {
+  mostBytes: 600_000,
+  rates: [50_000, 12_500_000],
+  buffers: [8_000, 600_000],
+  flows: [1, 1, 1, 2, 3, 6],
+  outages: [1, 1, 2, 3, 5],
+};
+
+/** What a wire without a limit is taken for. */
 const UNLIMITED = 12_500_000;
-const MOST = 600_000;
 
 const KINDS: readonly LossKind[] = ['carrier', 'carrier', 'down', 'address', 'command', 'prefix', 'none'];
 
-class Dice {
+export class Dice {
   readonly #prng: Prng;
 
   constructor(seed: number) {
@@ -70,12 +96,12 @@ class Dice {
   }
 }
 
-function makeWire(dice: Dice, isWan: boolean): WireConfig {
+function makeWire(dice: Dice, isWan: boolean, size: DaySize): WireConfig {
   if (!isWan && dice.chance(0.7)) return CLEAN;
   const dirty = dice.chance(0.3);
   return {
     delay: dice.spread(millis(1), millis(60)),
-    bytesPerSecond: dice.chance(0.2) ? 0 : dice.spread(50_000, 12_500_000),
+    bytesPerSecond: dice.chance(0.2) ? 0 : dice.spread(...size.rates),
     queuePackets: dice.spread(20, 400),
     loss: dirty ? dice.pick([0.001, 0.01, 0.03]) : 0,
     duplicate: dirty && dice.chance(0.4) ? 0.02 : 0,
@@ -88,10 +114,10 @@ function makeWire(dice: Dice, isWan: boolean): WireConfig {
  * Bulk that keeps the link busy for up to a few seconds, bulk in portions, a few lines typed, or silence.
  * @param rate of the slower wire in bytes per second, so that outages meet traffic under way
  */
-function makeDeeds(dice: Dice, rate: number): Deed[] {
+function makeDeeds(dice: Dice, rate: number, size: DaySize): Deed[] {
   const deeds: Deed[] = [];
   const character = dice.between(0, 5);
-  const bulk = (): number => Math.min(MOST, Math.floor(rate * dice.spread(50, 4_000) * 1e-3) + 1_000);
+  const bulk = (): number => Math.min(size.mostBytes, Math.floor(rate * dice.spread(50, 4_000) * 1e-3) + 1_000);
   if (character <= 1) deeds.push({ at: 0, write: bulk(), pause: 0 });
   else if (character === 2) {
     let at = 0;
@@ -113,7 +139,13 @@ function makeDeeds(dice: Dice, rate: number): Deed[] {
   return deeds;
 }
 
-function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean, rate: number): Partial<EndpointConfig> {
+function makeEndpoint(
+  dice: Dice,
+  family: 4 | 6,
+  offload: boolean,
+  rate: number,
+  size: DaySize,
+): Partial<EndpointConfig> {
   const mss = dice.chance(0.8) ? (family === 4 ? 1448 : 1428) : dice.pick([536, 1220, 1400]);
   const windowScale = dice.chance(0.85) ? dice.pick([0, 2, 7, 7, 7, 10, 14]) : -1;
   const keep = dice.chance(0.15);
@@ -123,12 +155,12 @@ function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean, rate: number)
     partialChecksum: offload && dice.chance(0.6),
     iss: dice.chance(0.3) ? -dice.between(1, 100_000) : dice.uint32() | 0,
     tsOffset: dice.chance(0.3) ? -dice.between(1, 60_000) : dice.uint32() | 0,
-    deeds: makeDeeds(dice, rate),
+    deeds: makeDeeds(dice, rate, size),
     closes: dice.chance(0.8),
     windowScale,
     timestamps: dice.chance(0.8),
     sack: dice.chance(0.85),
-    receiveBuffer: dice.spread(8_000, 600_000),
+    receiveBuffer: dice.spread(...size.buffers),
     delayedAck: dice.pick([0, millis(40), millis(40), millis(200)]),
     probe: dice.pick(['linux', 'linux', 'bsd', 'full'] as const),
     windowRule: dice.pick(['linux', 'growOnly', 'rfc9293'] as const),
@@ -141,10 +173,10 @@ function makeEndpoint(dice: Dice, family: 4 | 6, offload: boolean, rate: number)
   };
 }
 
-function makeFlow(dice: Dice, index: number, offload: boolean, rate: number): FlowConfig {
+function makeFlow(dice: Dice, index: number, offload: boolean, rate: number, size: DaySize): FlowConfig {
   const family = dice.chance(0.7) ? 4 : 6;
-  const lan = makeEndpoint(dice, family, offload, rate);
-  const wan = makeEndpoint(dice, family, offload, rate);
+  const lan = makeEndpoint(dice, family, offload, rate, size);
+  const wan = makeEndpoint(dice, family, offload, rate, size);
   const opensAt = dice.chance(0.7) ? 0 : dice.spread(millis(10), seconds(20));
   const lanSeed = dice.uint32() | 0;
   const wanSeed = dice.uint32() | 0;
@@ -186,7 +218,7 @@ function makeOutages(dice: Dice, side: Side, count: number): Outage[] {
   return outages;
 }
 
-export function makeScenario(seed: number): Scenario {
+export function makeScenario(seed: number, size: DaySize = LONG): Scenario {
   const dice = new Dice(seed);
   const offload = dice.chance(0.5);
   const engine: EngineConfig = {
@@ -198,14 +230,14 @@ export function makeScenario(seed: number): Scenario {
     seed: dice.uint32() | 0,
   };
   const arenaBytes = dice.chance(0.75) ? ARENA : ARENA_MIN + dice.between(0, 100_000);
-  const lan = makeWire(dice, false);
-  const wan = makeWire(dice, true);
+  const lan = makeWire(dice, false, size);
+  const wan = makeWire(dice, true, size);
   const rate = Math.min(lan.bytesPerSecond || UNLIMITED, wan.bytesPerSecond || UNLIMITED);
-  const flows = Array.from({ length: dice.pick([1, 1, 1, 2, 3, 6]) }, (_none, index) =>
-    makeFlow(dice, index, offload, rate),
+  const flows = Array.from({ length: dice.pick(size.flows) }, (_none, index) =>
+    makeFlow(dice, index, offload, rate, size),
   );
   const first: Side = dice.chance(0.75) ? 'wan' : 'lan';
-  const outages = makeOutages(dice, first, dice.pick([1, 1, 2, 3, 5]));
+  const outages = makeOutages(dice, first, dice.pick(size.outages));
   if (dice.chance(0.15)) outages.push(...makeOutages(dice, first === 'wan' ? 'lan' : 'wan', dice.between(1, 3)));
   return { seed, lan, wan, engine, arenaBytes, flows, outages };
 }

@@ -29,13 +29,15 @@ export interface SegmentPlan {
 /** Room for a super-packet with all headers. */
 const SCRATCH = 70_000;
 
+// All writers share these: nothing of them is looked at after the call that filled them.
+const bytes = new Uint8Array(SCRATCH);
+const view = new DataView(bytes.buffer);
+const payload = new Uint8Array(65_536);
+
 export class SegmentWriter {
   readonly #config: EndpointConfig;
   readonly #content: Content;
   readonly #spec = new TcpSpec();
-  readonly #bytes = new Uint8Array(SCRATCH);
-  readonly #view = new DataView(this.#bytes.buffer);
-  readonly #payload = new Uint8Array(65_536);
   readonly #sack = new Int32Array(8);
   #ipId = 1;
 
@@ -76,8 +78,8 @@ export class SegmentWriter {
     }
     spec.sack = plan.blocks.length > 0 ? this.#sack : null;
     spec.sackCount = plan.blocks.length;
-    if (length > 0) this.#content.fill(this.#payload, plan.from, plan.to);
-    spec.payload = length > 0 ? this.#payload : null;
+    if (length > 0) this.#content.fill(payload, plan.from, plan.to);
+    spec.payload = length > 0 ? payload : null;
     spec.payloadFrom = 0;
     spec.payloadTo = length;
     spec.gsoSize = length > this.#config.mss ? this.#config.mss : 0;
@@ -106,22 +108,22 @@ export class SegmentWriter {
 
   #finish(): Uint8Array {
     this.#spec.ipId = this.#ipId++ & 0xffff;
-    const length = emitTcp(this.#bytes, this.#view, 0, this.#spec);
+    const length = emitTcp(bytes, view, 0, this.#spec);
     if (length === 0) throw new Error('the model endpoint built a packet that does not fit');
-    const packet = this.#bytes.slice(0, length);
+    const packet = bytes.slice(0, length);
     if (this.#config.partialChecksum && this.#config.vnetLength > 0 && this.#spec.gsoSize === 0) this.#unfinish(packet);
     return packet;
   }
 
   /** Replace a full TCP checksum by the pseudo-header's sum, to be completed by the device (VIRTIO_NET_HDR_F_NEEDS_CSUM). */
   #unfinish(packet: Uint8Array): void {
-    const view = new DataView(packet.buffer);
+    const fields = new DataView(packet.buffer);
     const ipAt = this.#config.vnetLength;
     const header = this.#config.family === 4 ? 20 : 40;
-    view.setUint8(0, 1);
-    view.setUint16(6, header, NATIVE_LITTLE_ENDIAN);
-    view.setUint16(8, 16, NATIVE_LITTLE_ENDIAN);
+    fields.setUint8(0, 1);
+    fields.setUint16(6, header, NATIVE_LITTLE_ENDIAN);
+    fields.setUint16(8, 16, NATIVE_LITTLE_ENDIAN);
     const tcpAt = ipAt + header;
-    view.setUint16(tcpAt + 16, pseudoSum(packet, ipAt, this.#config.family, 6, packet.length - tcpAt));
+    fields.setUint16(tcpAt + 16, pseudoSum(packet, ipAt, this.#config.family, 6, packet.length - tcpAt));
   }
 }
