@@ -138,6 +138,7 @@ export class Admission {
       // process has seen it (handshakes.ts).
       // (A SYN-ACK whose SYN passed before the gateway ran says too little, too.)
       flow.adopted = true;
+      flow.mayTalkPast = true;
       if ((flags & SYN) === 0) flow.phase = FLOWING;
     }
     return flow;

@@ -15,12 +15,13 @@ import type { Flow } from '../flow/flow.ts';
 import type { Note } from '../flow/note.ts';
 import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
-import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, track } from '../flow/tracker.ts';
+import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, STALE_SEQ, track } from '../flow/tracker.ts';
 import type { Arena } from '../freeze/arena.ts';
 import type { Drainer } from '../freeze/drain.ts';
 import type { JournalBatch } from '../freeze/journal.ts';
 import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import { KIND_FRAGMENT, KIND_MALFORMED, KIND_TCP, Packet } from '../wire/packet.ts';
+import { setSeq } from '../wire/rewrite.ts';
 import { seqDiff } from '../wire/seq.ts';
 import { RST, SYN } from '../wire/tcp-flags.ts';
 import { bypassReasonOf } from './admission.ts';
@@ -162,6 +163,7 @@ export class Engine {
       }
     } else if (flow.wakeup !== null && direction !== flow.near) this.#parts.waker.onFarAck(flow, packet, now);
     this.#watch.onPassing(flow, direction, packet, found, now);
+    if ((found & STALE_SEQ) !== 0 && isTrusted(packet, this.#counters)) setSeq(packet, receiver.rcvNxt);
     if ((packet.flags & RST) !== 0) {
       if (flow.thawedAt !== NEVER && direction === flow.near) this.#parts.holder.onThawedReset(flow, packet, now);
       onReset(flow, sender, packet);

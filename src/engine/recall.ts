@@ -6,7 +6,7 @@ import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
 import { FROZEN } from '../flow/phase.ts';
-import { Custody } from '../freeze/custody.ts';
+import { Custody, type CustodyBudget } from '../freeze/custody.ts';
 import { Frozen } from '../freeze/frozen.ts';
 import { emptyHead, peekRecord, RECORD_ENDED, RECORD_HELD, readHead, readHeld } from '../freeze/record.ts';
 import { seqDiff, seqLt } from '../wire/seq.ts';
@@ -89,7 +89,7 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
       if (isFirst) custody.restart(held.from);
       isFirst = false;
       custody.fin = false;
-      if (!append(custody, held.base, held.from, held.bytes)) throw new RangeError('a gap in custody');
+      if (!append(custody, context.budget, held.base, held.from, held.bytes)) throw new RangeError('a gap in custody');
       custody.fin = held.fin;
     }
   } catch {
@@ -101,7 +101,9 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
   flow.near = head.near;
   // What was forgotten or happened meanwhile is learnt from what passes (flow/tracker.ts treats such flows with indulgence).
   flow.adopted = true;
+  flow.mayTalkPast = true;
   flow.frozenSince = Math.min(head.frozenSince, now);
+  flow.heldSince = flow.frozenSince;
   flow.lastSeenAt = Math.min(head.lastSeenAt, now);
   flow.frozen = frozen;
   frozen.isHeld = true;
@@ -118,11 +120,11 @@ function recallOne(parts: EngineParts, id: number, chain: readonly Uint8Array[],
 }
 
 /** Cuts custody to [base, from) and puts `bytes` behind. False when there is a gap or no room. */
-function append(custody: Custody, base: number, from: number, bytes: Uint8Array): boolean {
+function append(custody: Custody, budget: CustodyBudget, base: number, from: number, bytes: Uint8Array): boolean {
   if (seqLt(custody.base, base)) custody.release(base);
   if (custody.isEmpty && seqLt(custody.base, from)) custody.restart(from);
   const keep = seqDiff(from, custody.base);
-  if (keep < 0 || keep > custody.length || bytes.length > custody.room) return false;
+  if (keep < 0 || keep > custody.length || !budget.canHold(custody.length, bytes.length)) return false;
   custody.cut(keep);
   if (bytes.length === 0) return true;
   const target = custody.extend(bytes.length);

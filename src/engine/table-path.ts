@@ -101,6 +101,8 @@ export class TablePath {
         this.#parts.holder.onNearReset(flow, packet, now);
         return CONSUME;
       case phases.ACT_LATE:
+        // What the gateway has ended is over for the near endpoint, and custody that could be acknowledged is gone.
+        if (frozen?.ended === true) return this.#drop(DROPS.late, NOTE.absorbed);
         this.#parts.holder.onFarData(flow, packet);
         return this.#parts.context.isReachable(flow, flow.near) ? FORWARD : this.#drop(DROPS.unreachable, note.code);
       case phases.ACT_END: {

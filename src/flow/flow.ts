@@ -33,6 +33,11 @@ export class Flow {
   phase: Phase = OPENING;
   /** Whether it was adopted mid-stream: window scales are unknown, only scale-free windows may be sent. */
   adopted = false;
+  /**
+   * Both ends may have been told a window of zero while each had data in flight: a planned freeze has begun, or another process may have
+   * begun one. Two Linux hosts then answer each other below what the other expects (flow/tracker.ts, STALE_SEQ).
+   */
+  mayTalkPast = false;
   bypassReason: BypassReason | null = null;
   /** Whether its handshake is known and kept (engine/handshakes.ts). */
   handshake = 0;
@@ -74,6 +79,7 @@ export class Flow {
     this.phase = OPENING;
     this.adopted = false;
     this.handshake = 0;
+    this.mayTalkPast = false;
     this.bypassReason = null;
     this.near = 0;
     this.lostMask = 0;

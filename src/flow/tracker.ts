@@ -20,6 +20,12 @@ export const ADVANCED_DATA = 1;
 export const ADVANCED_ACK = 2;
 export const IMPLAUSIBLE = 4;
 export const UPDATED_WINDOW = 8;
+/**
+ * A bare ACK that tells the newest, with a sequence number below its addressee's RCV.NXT: it will be dropped. Linux takes SND.UNA for SEG.SEQ
+ * when its peer's window has shrunk to zero with data in flight (tcp_acceptable_seq), and drops what comes before RCV.NXT
+ * (tcp_sequence); two such hosts whose windows were both shut would never hear each other again.
+ */
+export const STALE_SEQ = 16;
 
 /** Largest window any sender may use (RFC 7323 2.3: 65535 << 14). */
 const MAX_WINDOW = 65_535 * 2 ** 14;
@@ -96,13 +102,21 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   // late retransmissions, and whatever somebody off-path made up with a sequence number long past.
   if (receiver.rcvKnown && seqLt((seq + segLength) | 0, receiver.rcvNxt)) {
     flow.lastSeenAt = now;
-    return 0;
+    const isBare = flags === ACK && segLength === 0 && seqDiff(receiver.rcvNxt, seq) > 1;
+    if (!flow.mayTalkPast || !isBare || !receiver.sndKnown || seqGt(packet.ack, receiver.sndNxt)) return 0;
+    const result = onAck(sender, receiver, packet, now);
+    if (packet.ack !== sender.rcvNxt) return result;
+    // It arrives after all, and its timestamp with it.
+    if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+    return result | STALE_SEQ;
   }
   // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4, RFC 5961 5.2).
   if ((flags & ACK) !== 0) {
     if (receiver.sndKnown && seqGt(packet.ack, receiver.sndNxt)) {
-      // Adopted flows may have sent before they were adopted; for others it is a forgery or went another way.
-      if (!flow.adopted || receiver.heldHead >= 0) return IMPLAUSIBLE;
+      // Adopted flows may have sent before they were adopted; for others it is a forgery or went another way. One restored from the journal
+      // may have sent as much as the window allowed while no gateway ran, and have sent part of it again since.
+      const isRestored = flow.frozen !== null && seqLe(packet.ack, sender.rightEdge);
+      if (!flow.adopted || (receiver.heldHead >= 0 && !isRestored)) return IMPLAUSIBLE;
       receiver.sndNxt = packet.ack;
     }
     if (!receiver.sndKnown) {
@@ -179,8 +193,10 @@ function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): numbe
   if (sender.accurateEcn && advance >= 0) sender.aceFlags = packet.flags & ACE_MASK;
   // RFC 9293 3.10.7.4: take the window from segments that are not older than the last one that set it; and, as Linux does
   // (tcp_may_update_window), from every one whose ACK advances: a retransmission, or an ACK sent while its own peer's
-  // window was shut, carries an older SEQ, and a new ACK with an old window would promise too much.
-  if (advance > 0 || seqLt(sender.wl1, packet.seq) || (sender.wl1 === packet.seq && seqLe(sender.wl2, ack))) {
+  // window was shut, carries an older SEQ, and a new ACK with an old window would promise too much. For the same reason an older
+  // ACK says nothing of the window, however new its SEQ (RFC 9293: only if SND.UNA =< SEG.ACK).
+  const isNewer = seqLt(sender.wl1, packet.seq) || (sender.wl1 === packet.seq && seqLe(sender.wl2, ack));
+  if (advance > 0 || (advance === 0 && isNewer)) {
     sender.wl1 = packet.seq;
     sender.wl2 = ack;
     if (sender.rcvWnd !== packet.window) result |= UPDATED_WINDOW;

@@ -39,6 +39,14 @@ export class CustodyBudget {
     const share = host === null ? this.total - this.used : shareOf(host.custodyBytes, this.used, this.total);
     return Math.max(0, Math.min(this.perFlow - held, share));
   }
+
+  /**
+   * Whether a flow holding `held` may have `count` bytes back that an earlier process has acknowledged. Shares do not count: they depend
+   * on who came first, and what was acknowledged must not be lost.
+   */
+  canHold(held: number, count: number): boolean {
+    return !this.closed && held + count <= this.perFlow && this.used + count <= this.total;
+  }
 }
 
 export class Custody {

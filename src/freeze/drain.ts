@@ -247,6 +247,7 @@ export class Drainer {
       drain.keep = Math.min(KEPT_SEGMENTS, Math.floor(inFlight / segmentSize) - 1) * segmentSize;
     }
     this.#drains.set(flow, drain);
+    flow.mayTalkPast = true;
     this.#tell(flow, 0, responder.rcvNxt, true, null);
     this.#tell(flow, 1, originator.rcvNxt, true, null);
     return drain;

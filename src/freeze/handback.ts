@@ -123,7 +123,10 @@ export class Handback {
     const endpoint = flow.halves[near];
     const peer = flow.halves[near === 0 ? 1 : 0];
     if ((frozen.unproven & (2 - near)) !== 0) return this.#ask(flow, replay, now);
-    if (replay.rtoAt <= now) replay.onTimeout(now);
+    if (replay.rtoAt <= now) {
+      replay.onTimeout(now);
+      if ((frozen.unproven & (near + 1)) !== 0) this.#askNear(flow, frozen);
+    }
     // Without the scale: what fits the largest unscaled window, unless it is shut.
     const unscaled = peer.rcvWnd === 0 ? custody.base : (custody.base + 65_535) | 0;
     const edge = peer.rcvWndShift < 0 ? unscaled : peer.rightEdge;
@@ -172,6 +175,19 @@ export class Handback {
     const seq = (peer.rcvNxt - 1) | 0;
     this.#context.synthesizer.ack(flow, flow.near, seq, endpoint.rcvNxt, endpoint.rcvWnd, peer.tsVal, NOTE.question);
     return replay.onAsked(now);
+  }
+
+  /**
+   * A restored flow whose far peer takes nothing: what the near endpoint has acknowledged since the crash may be missing, and the far peer drops what
+   * acknowledges too little (RFC 5961 5.2). A segment from before its window makes it say so, whatever its timestamp.
+   */
+  #askNear(flow: Flow, frozen: Frozen): void {
+    const far = flow.near === 0 ? 1 : 0;
+    if (!this.#context.isReachable(flow, flow.near)) return;
+    const endpoint = flow.halves[flow.near];
+    const window = rawWindow(frozen.offeredEdge, frozen.custody.end, flow.halves[far].rcvWndShift);
+    const seq = (endpoint.rcvNxt - 1) | 0;
+    this.#context.synthesizer.ack(flow, far, seq, frozen.shown, window, endpoint.tsVal, NOTE.question);
   }
 
   /**

@@ -218,7 +218,10 @@ export class Replay {
       if (seqLt(from, limit) && seqLt(from, dataEnd) && (this.heard || from === this.sndUna)) {
         // Before the first sign of life only the first segment is repeated.
         const end = seqMinOf(this.scoreboard.holeEnd(from, limit), dataEnd);
-        this.chosenLength = Math.min(this.segment, seqDiff(end, from));
+        // Custody may end beyond the window: probes of some stacks carry a whole segment.
+        const room = seqDiff(rightEdge, from);
+        if (room <= 0 && from !== this.sndUna) return 0;
+        this.chosenLength = Math.min(this.segment, seqDiff(end, from), Math.max(1, room));
         return from;
       }
     }

@@ -14,7 +14,7 @@ import { makeScenario, type Scenario } from '../sim/scenario.ts';
 import { itForSeeds } from '../sim/seeds.ts';
 import { traceInto } from '../sim/trace.ts';
 
-const RUNS = Number(process.env.TCPFREEZE_CRASH_RUNS ?? 150);
+const RUNS = Number(process.env.TCPFREEZE_CRASH_RUNS ?? 60);
 const FIRST = Number(process.env.TCPFREEZE_CRASH_SEED ?? 1);
 const SLICE = 50;
 const LINES_MAX = 400_000;

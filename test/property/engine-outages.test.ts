@@ -13,7 +13,7 @@ import { runScenario } from '../sim/run.ts';
 import { makeScenario } from '../sim/scenario.ts';
 import { itForSeeds } from '../sim/seeds.ts';
 
-const RUNS = Number(process.env.TCPFREEZE_SIM_RUNS ?? 1000);
+const RUNS = Number(process.env.TCPFREEZE_SIM_RUNS ?? 250);
 const FIRST = Number(process.env.TCPFREEZE_SIM_SEED ?? 1);
 /** Pieces, so that a failure shows early and the reporter lives. */
 const SLICE = 250;

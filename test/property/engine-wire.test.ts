@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { runScenario } from '../sim/run.ts';
 import { makeScenario, type Scenario } from '../sim/scenario.ts';
 
-const RUNS = Math.max(20, Math.floor(Number(process.env.TCPFREEZE_SIM_RUNS ?? 1000) / 15));
+const RUNS = Math.max(20, Math.floor(Number(process.env.TCPFREEZE_SIM_RUNS ?? 0) / 15));
 
 /** Outages that the engine hears of but may not act on; commands would rightly be refused. */
 function withoutCommands(scenario: Scenario): Scenario {

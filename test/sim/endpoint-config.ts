@@ -1,6 +1,11 @@
 /** What one model endpoint is like: stack, application, addresses. Plain data, so that a seed describes a whole run. */
-import { type Micros, millis, NEVER } from '../../src/base/time.ts';
+import { type Micros, millis, NEVER, seconds } from '../../src/base/time.ts';
 import type { SenderConfig } from './sender.ts';
+
+/** RFC 9293 3.4.2 asks for 2 MSL; Linux waits 60 s (TCP_TIMEWAIT_LEN). */
+export const TIME_WAIT: Micros = seconds(60);
+/** RFC 6298 2.1 for SYNs, capped so that a long outage does not decide a run by itself. */
+export const SYN_RTO_MAX: Micros = seconds(16);
 
 /** Something the application does at a time. */
 export interface Deed {

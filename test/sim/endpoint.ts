@@ -10,20 +10,16 @@ import { seqAdd, seqDiff } from '../../src/wire/seq.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/wire/tcp-flags.ts';
 import { Application } from './application.ts';
 import { Content } from './content.ts';
-import type { EndpointConfig } from './endpoint-config.ts';
+import { type EndpointConfig, SYN_RTO_MAX, TIME_WAIT } from './endpoint-config.ts';
 import { KeepAlive } from './keepalive.ts';
 import { Negotiation } from './negotiation.ts';
+import { OutsideAnswers } from './outside.ts';
 import { describe, inspect, type Quote, readBlocks } from './reader.ts';
 import { type Interval, Receiver } from './receiver.ts';
 import { SegmentWriter } from './segment-writer.ts';
 import { Sender, TICK } from './sender.ts';
 
 export type State = 'idle' | 'syn-sent' | 'syn-received' | 'established' | 'time-wait' | 'closed' | 'failed';
-
-/** RFC 9293 3.4.2 asks for 2 MSL; Linux waits 60 s (TCP_TIMEWAIT_LEN). */
-const TIME_WAIT = 60 * MICROS_PER_SECOND;
-/** RFC 6298 2.1 for SYNs, capped so that a long outage does not decide a run by itself. */
-const SYN_RTO_MAX = 16 * MICROS_PER_SECOND;
 
 export class Endpoint {
   readonly config: EndpointConfig;
@@ -45,6 +41,7 @@ export class Endpoint {
   readonly #terms = new Negotiation();
   readonly #application: Application;
   readonly #keepAlive: KeepAlive;
+  readonly #outside: OutsideAnswers;
   #lastAckSent = 0;
   #synBackoff = 0;
   #synAt: Micros = NEVER;
@@ -61,6 +58,7 @@ export class Endpoint {
     this.receiver = new Receiver(config.receiveBuffer, config.mss, new Content(config.peerContentSeed));
     this.#writer = new SegmentWriter(config);
     this.#keepAlive = new KeepAlive(config);
+    this.#outside = new OutsideAnswers(config.windowRule);
     this.#application = new Application(config, this.sender, this.receiver);
     if (config.active) this.#synAt = config.opensAt;
   }
@@ -238,7 +236,7 @@ export class Endpoint {
       if (to > receiver.rightEdge && packet.segLength > 0 && !mayProbe) {
         this.#violation(`beyond the window: ${describe(packet)}`);
       }
-      if ((packet.flags & RST) === 0) this.#sendAck();
+      if ((packet.flags & RST) === 0 && this.#outside.may(packet.segLength, this.#now)) this.#sendAck();
       return;
     }
     if (to > receiver.rightEdge && !isClosed && packet.segLength > 0 && !mayProbe) {

@@ -139,16 +139,19 @@ export class Gateway {
     const batch = this.engine.pollJournal(now);
     if (batch !== null) this.batches.push(batch);
     this.#keep(this.engine.pollHandshakes());
-    for (let turns = 0; ; turns++) {
-      if (turns > 100_000) throw new Error('pollTransmit never ends');
+    const made: Uint8Array[] = [];
+    for (;;) {
+      if (made.length > 100_000) throw new Error('pollTransmit never ends');
       const length = this.engine.pollTransmit();
       if (length === 0) break;
       const at = this.engine.transmitOffset;
-      this.#out(this.#outbox.slice(at, at + length), true, now);
+      made.push(this.#outbox.slice(at, at + length));
     }
     for (let event = this.engine.pollEvent(); event !== undefined; event = this.engine.pollEvent()) {
       this.events.push(event);
     }
+    // The judges know the events of the turn: a flow may be given up right after an ACK for it was made.
+    for (const bytes of made) this.#out(bytes, true, now);
   }
 
   #keep(batch: HandshakeBatch | null): void {

@@ -337,9 +337,17 @@ export class Network {
     for (const snapshot of this.gateway?.flows(this.now) ?? []) {
       const ends = [snapshot.originator, snapshot.responder];
       if (ends.some((end) => end.endsWith(port)) && ends.some((end) => end.endsWith(peer)))
-        return snapshot.custodyBytes;
+        return snapshot.custodyBytes + this.#givenUpNow(snapshot.id);
     }
     return 0;
+  }
+
+  /** Bytes that were in custody at the beginning of this very turn, in which the flow was ended. */
+  #givenUpNow(flow: string): number {
+    const ending = this.gateway?.events.findLast(
+      (event) => event.flow === flow && (event.name === 'flow-given-up' || event.name === 'flow-aborted'),
+    );
+    return ending?.at === this.now ? (ending.figures?.bytes ?? 0) : 0;
   }
 
   #route(packet: SimPacket): void {
