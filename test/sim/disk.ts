@@ -49,9 +49,9 @@ export class Disk {
       kept.findLastIndex((write) => write.fresh),
     );
     const file = Buffer.concat(kept.slice(from).map(({ bytes }) => bytes));
-    const { records } = readFrames(new Uint8Array(file));
-    // The next process writes everything anew before anything else.
-    this.#writes = [{ number: 0, bytes: new Uint8Array(file), fresh: true, synced: true }];
+    const { records, end } = readFrames(new Uint8Array(file));
+    // The next process writes everything anew before anything else: never behind a record that is not whole.
+    this.#writes = [{ number: 0, bytes: new Uint8Array(file.subarray(0, end)), fresh: true, synced: true }];
     return records;
   }
 }
