@@ -75,6 +75,7 @@ const SCRIPTS_RUN_BY: Readonly<Record<string, readonly [file: string, as: RegExp
   docs: ['test/control/config-table.test.ts', /GENERATED/],
   bench: ['test/e2e/bench.test.ts', /bench/],
   probes: ['test/live/datapath-probes.test.ts', /probes/],
+  soak: ['test/live/soak.test.ts', /runSoak/],
   'package:deb': ['test/live/deb.test.ts', /build\.mjs/],
   'test:compose': ['.ci/run', /test:compose/],
 };
