@@ -7,10 +7,12 @@ import { readConfig } from '../control/config-file.ts';
 import { effectiveSettings, type Setting, settingsText } from '../control/config-print.ts';
 import { createLog, type Log } from '../control/log.ts';
 import { SdNotify } from '../control/sd-notify.ts';
-import { controlPath } from '../control/socket.ts';
+import { controlPath, groupId } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
+import { keepOnly } from '../native/privileges.ts';
 import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig, type LinkConfig, type LinkRole, type LogLevel } from '../policy/policy.ts';
+import { CAPABILITIES } from '../steering/machine.ts';
 import { giveSigns, shouldSupervise, supervise } from './supervise.ts';
 
 /** How often custody is looked at while the end waits for it. */
@@ -35,6 +37,7 @@ export interface RunFlags {
 /** Runs until SIGTERM or SIGINT. @throws TcpfreezeError with nothing left changed */
 export async function run(flags: RunFlags): Promise<void> {
   if (flags.supervisor && flags.printConfig !== true && shouldSupervise()) {
+    giveUpRights(flags, undefined);
     process.exitCode = await supervise(process.argv[1]!, process.argv.slice(2));
     return;
   }
@@ -44,6 +47,7 @@ export async function run(flags: RunFlags): Promise<void> {
     process.stdout.write(settingsText(effectiveSettings(...withDecisions(file.document, config, flags))));
     return;
   }
+  giveUpRights(flags, config);
   const log = createLog(config.log.level, config.log.format);
   let hungUp = (): void => {};
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
@@ -81,6 +85,18 @@ export async function run(flags: RunFlags): Promise<void> {
   await daemon.stop();
   if (typeof end !== 'string') throw end;
   log.info({}, 'stopped');
+}
+
+/** From here on the process may do what a gateway needs, whoever started it. What is wrong with the file is told by who reads it. */
+function giveUpRights(flags: RunFlags, config: GatewayConfig | undefined): void {
+  let group: number | null = null;
+  try {
+    const read = config ?? (flags.config === undefined ? undefined : readConfig(flags.config).config);
+    group = read === undefined || read.controlGroup === null ? null : groupId(read.controlGroup);
+  } catch {
+    // Told when it is needed.
+  }
+  keepOnly(Object.values(CAPABILITIES), group);
 }
 
 /** Waits until nothing is in custody any more, the time is over, or another signal comes. */

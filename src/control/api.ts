@@ -115,6 +115,7 @@ export function toFlowJson(flow: FlowSnapshot, toDate: ToDate): FlowJson {
     deadline: deadline === null ? null : toDate(deadline).toISOString(),
     trickling,
     bypassReason,
+    windowScales: flow.windowScales,
   };
 }
 

@@ -83,7 +83,7 @@ export async function listenAt(server: Server, path: string, group: string | nul
   }
   try {
     await bind(server, path);
-    if (gid >= 0) chownSync(path, -1, gid);
+    if (gid >= 0) give(path, group ?? '', gid);
   } catch (error) {
     if (made) rmdirQuietly(folder);
     throw error;
@@ -92,6 +92,21 @@ export async function listenAt(server: Server, path: string, group: string | nul
     if (existsSync(path)) unlinkSync(path);
     if (made) rmdirQuietly(folder);
   };
+}
+
+/** @throws TcpfreezeError CONTROL_GROUP */
+function give(path: string, group: string, gid: number): void {
+  try {
+    chownSync(path, -1, gid);
+  } catch (error) {
+    throw new TcpfreezeError(
+      'CONTROL_GROUP',
+      `the control socket may not be given to the group ${group}: ${(error as NodeJS.ErrnoException).code}`,
+      'stop the gateway and start it again as root, or as a member of that group',
+      1,
+      error,
+    );
+  }
 }
 
 function bind(server: Server, path: string): Promise<void> {
@@ -103,8 +118,8 @@ function bind(server: Server, path: string): Promise<void> {
   });
 }
 
-/** @throws TcpfreezeError CONTROL_GROUP */
-function groupId(name: string): number {
+/** Number of a group. @throws TcpfreezeError CONTROL_GROUP */
+export function groupId(name: string): number {
   const line = readFileSync('/etc/group', 'utf8')
     .split('\n')
     .find((entry) => entry.startsWith(`${name}:`));

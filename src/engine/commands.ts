@@ -109,6 +109,8 @@ export interface FlowSnapshot {
   /** Whether its sender is kept alive by a trickle. */
   readonly trickling: boolean;
   readonly bypassReason: string | null;
+  /** Window scales of originator and responder (RFC 7323 2.2); null: its SYN was not seen. */
+  readonly windowScales: readonly [number | null, number | null];
 }
 
 export type Reply =

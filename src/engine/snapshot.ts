@@ -1,6 +1,7 @@
 /** What a person or program is shown of the engine: its links and its flows as they are now. */
 import { NEVER } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import type { Half } from '../flow/half.ts';
 import type { HostTable } from '../flow/hosts.ts';
 import { BYPASS, CLOSING, FLOWING, FROZEN, HANDBACK, OPENING, PHASE_NAMES } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
@@ -32,6 +33,10 @@ export interface SnapshotParts {
   readonly hosts: HostTable;
   readonly admission: Admission;
   readonly arenaBytes: number;
+}
+
+function scaleOf(half: Half): number | null {
+  return half.rcvWndShift < 0 ? null : half.rcvWndShift;
 }
 
 /** Links with their verdicts and evidence, flows by phase, bytes in custody. */
@@ -124,6 +129,7 @@ export function flowsOf(parts: SnapshotParts, frozenOnly: boolean): FlowSnapshot
       deadline: flow.phase === FROZEN && frozen !== null && frozen.limitAt !== NEVER ? frozen.limitAt : null,
       trickling: flow.phase === FROZEN && (frozen?.trickleEvery ?? 0) > 0,
       bypassReason: flow.bypassReason,
+      windowScales: [scaleOf(flow.halves[0]), scaleOf(flow.halves[1])],
     });
   });
   return list;

@@ -45,6 +45,8 @@ const cConnect = bind('int connect(int fd, uintptr_t address, unsigned int lengt
 const cSetsockopt = bind('int setsockopt(int fd, int level, int name, uintptr_t value, unsigned int length)');
 const cMadvise = bind('int madvise(uintptr_t address, size_t length, int advice)');
 const cPrctl = bind('int prctl(int option, ...)');
+const cCapset = bind('int capset(uintptr_t header, uintptr_t data)');
+const cSetrlimit = bind('int setrlimit(int resource, uintptr_t limit)');
 const cGettid = bind('int gettid()');
 const cSetns = bind('int setns(int fd, int type)');
 const cIfNametoindex = bind('unsigned int if_nametoindex(const char *name)');
@@ -82,6 +84,7 @@ export const POLLNVAL = 0x20;
 
 /** uapi/linux/prctl.h. */
 const PR_SET_PDEATHSIG = 1;
+const PR_CAPBSET_DROP = 24;
 const PR_SET_TIMERSLACK = 29;
 const SIGKILL = 9;
 
@@ -199,6 +202,22 @@ export function gettid(): number {
 /** The kernel kills this process when the one that started it ends (prctl(2), PR_SET_PDEATHSIG). 0 or -errno. */
 export function dieWithParent(): number {
   return cPrctl(PR_SET_PDEATHSIG, 'unsigned long', SIGKILL) < 0 ? -koffi.errno() : 0;
+}
+
+/** Takes a capability out of the calling thread's bounding set (prctl(2), PR_CAPBSET_DROP). 0 or -errno. */
+export function dropBounding(capability: number): number {
+  return cPrctl(PR_CAPBSET_DROP, 'unsigned long', capability) < 0 ? -koffi.errno() : 0;
+}
+
+/** Sets the calling thread's capabilities (capset(2)). 0 or -errno. @param header, data addresses of the call's structures */
+export function capset(header: number, data: number): number {
+  return cCapset(header, data) < 0 ? -koffi.errno() : 0;
+}
+
+/** Sets both limits of a resource (setrlimit(2)). 0 or -errno. @param value 0 or more, below 2^32 */
+export function setrlimit(resource: number, value: number): number {
+  const limits = BigUint64Array.of(BigInt(value), BigInt(value));
+  return cSetrlimit(resource, addressOf(limits)) < 0 ? -koffi.errno() : 0;
 }
 
 /** Moves the calling thread into a namespace. 0 or -errno. @param type CLONE_*, which the descriptor must be of */

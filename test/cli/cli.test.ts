@@ -164,6 +164,7 @@ describe('text for people', () => {
       deadline: null,
       trickling: false,
       bypassReason: null,
+      windowScales: [7, null],
     };
     expect(flowsText([flow], 12_000).split('\n')[1]).toBe(
       '1.2  10.0.0.1:1  10.0.0.2:2  frozen  originator  12s            10 B  temporary  10m 0s (link)  -',

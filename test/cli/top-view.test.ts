@@ -41,6 +41,7 @@ function flow(id: string, phase: string, custodyBytes: number, frozenSeconds: nu
     class: 'normal',
     ...NO_LIMIT,
     bypassReason: null,
+    windowScales: [7, null],
   };
 }
 

@@ -138,6 +138,7 @@ test('a flow for programs', () => {
     deadline: 65_000_000,
     trickling: false,
     bypassReason: null,
+    windowScales: [7, null],
   } as const;
   const json = toFlowJson(flow, (at) => new Date(at / 1_000));
   expect(json).toEqual({

@@ -75,6 +75,7 @@ class Target implements ControlTarget {
         class: 'normal',
         ...NO_LIMIT,
         bypassReason: null,
+        windowScales: [7, null],
       })),
     );
   }
