@@ -2,7 +2,6 @@
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TcpfreezeError } from '../base/errors.ts';
-import type { Micros } from '../base/time.ts';
 import { readConfig } from '../control/config-file.ts';
 import { effectiveSettings, type Setting, settingsText } from '../control/config-print.ts';
 import { createLog, type Log } from '../control/log.ts';
@@ -28,7 +27,7 @@ export interface RunFlags {
   readonly steering: boolean;
   /** A process of its own watches the gateway and starts it anew. */
   readonly supervisor: boolean;
-  /** When stopped, custody is delivered first, for at most this long (micros). */
+  /** When stopped, what is held is given back first, for at most this long (seconds). */
   readonly drain?: number;
   /** Print the configuration in effect, and do nothing else. */
   readonly printConfig?: boolean;
@@ -99,14 +98,18 @@ function giveUpRights(flags: RunFlags, config: GatewayConfig | undefined): void 
   keepOnly(Object.values(CAPABILITIES), group);
 }
 
-/** Waits until nothing is in custody any more, the time is over, or another signal comes. */
-async function drain(daemon: Daemon, micros: Micros, log: Log): Promise<void> {
+/** Waits until no connection is held and nothing is in custody any more, the time is over, or another signal comes. */
+async function drain(daemon: Daemon, longest: number, log: Log): Promise<void> {
   let isHurried = false;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => (isHurried = true));
-  for (const deadline = performance.now() + micros / 1e3; performance.now() < deadline && !isHurried; ) {
-    const bytes = (await daemon.status().catch(() => undefined))?.custodyBytes ?? 0;
-    if (bytes === 0) return;
-    log.debug({ bytes }, 'custody is being delivered before the end');
+  for (const deadline = performance.now() + longest * 1e3; performance.now() < deadline && !isHurried; ) {
+    const status = await daemon.status().catch(() => undefined);
+    if (status === undefined) return;
+    const { custodyBytes: bytes, flows } = status;
+    // A window that is shut opens with the sender's next probe otherwise, and that may be two minutes away.
+    const held = flows.frozen + flows.handback;
+    if (bytes === 0 && held === 0) return;
+    log.debug({ bytes, flows: held }, 'what is held is given back before the end');
     await sleep(DRAIN_LOOK_MILLIS);
   }
 }

@@ -25,6 +25,8 @@ export interface GatewayOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A process of its own watches it and starts it anew, as users have it. Default: no. */
   readonly supervised?: boolean;
+  /** A program, with arguments, that starts the gateway, such as `unshare`. */
+  readonly wrap?: readonly string[];
 }
 
 /** What a command printed, and how it ended. */
@@ -81,7 +83,8 @@ export class LabGateway {
       join(directory, 'journal'),
       ...(options.args ?? []),
     ];
-    const child = lab.gateway.spawn(process.execPath, [compiledProgram('cli.js'), ...args], {
+    const [program, ...before] = [...(options.wrap ?? []), process.execPath];
+    const child = lab.gateway.spawn(program!, [...before, compiledProgram('cli.js'), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
     });
@@ -130,6 +133,13 @@ export class LabGateway {
     const { exitCode, stdout, stderr } = await this.cli(...args);
     if (exitCode !== 0) throw new TcpfreezeError('GATEWAY_COMMAND', `${args.join(' ')}: ${stderr.trim()}`, '');
     return stdout;
+  }
+
+  /** Sends a signal and waits for the end, however long it takes. @returns the exit code */
+  async end(signal: 'SIGTERM' | 'SIGINT'): Promise<number | null | undefined> {
+    if (this.#exitCode === undefined) this.#process.kill(signal);
+    await this.#exited;
+    return this.stop();
   }
 
   /** Ends it with a signal and waits. @returns the exit code, null after SIGKILL */

@@ -111,7 +111,7 @@ describe.skipIf(!able)('a capture of the gateway', () => {
     );
     expect(shut.length).toBeGreaterThan(1);
     expect(shut.every((flag) => flag === '1' || flag === 'True')).toBe(true);
-    // Nobody else shuts a window here.
+    // Nobody else shuts a window here, but an endpoint that does not get to read (a busy machine): that only passes.
     const others = fields(
       'tcp.analysis.zero_window',
       'tcpfreeze.fate',
@@ -119,7 +119,7 @@ describe.skipIf(!able)('a capture of the gateway', () => {
       'tcp.flags.str',
       'frame.comment',
     );
-    expect(others.filter((line) => !/^(made\tfrozen|(made|changed)\thandback)\t/.test(line))).toEqual([]);
+    expect(others.filter((line) => !/^(\t|made\tfrozen|(made|changed)\thandback)\t/.test(line))).toEqual([]);
     const updates = fields(
       'tcpfreeze.action == "ack-clock" || tcpfreeze.action == "window-update"',
       'tcp.window_size_value',
