@@ -1,11 +1,11 @@
 /** The disk under the journal: full, read-only, with rubbish on it. No byte is acknowledged that is not written, and connections come through. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { LabGateway } from '../../src/lab/gateway.ts';
 import { Lab } from '../../src/lab/topology.ts';
-import { type Flow, Traffic } from '../../src/lab/traffic-handle.ts';
+import { type Flow, TRAFFIC_PORT, Traffic } from '../../src/lab/traffic-handle.ts';
 import { until } from '../../src/lab/wait.ts';
 import { storiesPossible } from '../e2e/story-goals.ts';
 
@@ -73,6 +73,12 @@ describe.skipIf(!storiesPossible)('the journal on a disk', () => {
     expect([sent.error, received.error, hashEqual]).toEqual([null, null, true]);
   }
 
+  /** Segments that the sender's kernel holds for lost or under way: what is acknowledged in another's name is neither. */
+  async function unacknowledged(): Promise<number> {
+    const text = await lab.host.exec('ss', ['-tinH', 'state', 'established', 'dport', '=', `:${TRAFFIC_PORT}`]);
+    return Number(/unacked:(\d+)/.exec(text)?.[1] ?? 0);
+  }
+
   /** Cut until `flow` is held. */
   async function cut(): Promise<void> {
     await lab.link.cut('carrier');
@@ -89,8 +95,8 @@ describe.skipIf(!storiesPossible)('the journal on a disk', () => {
     const failed = async (): Promise<boolean> => (await names()).some((name) => name.startsWith('journal-failed'));
     await until(failed, { what: 'the event', timeoutMillis: 30_000 });
     expect((await names()).find((name) => name.startsWith('journal-failed'))).toMatch(/ENOSPC/);
-    const status = await gateway!.client.status();
-    expect([status.custodyBytes, status.counters.custodyAcks]).toEqual([0, 0]);
+    expect((await gateway!.client.status()).custodyBytes).toBe(0);
+    expect(await unacknowledged()).toBeGreaterThan(10);
     await lab.link.restore();
     await moved(flow);
 
@@ -99,8 +105,11 @@ describe.skipIf(!storiesPossible)('the journal on a disk', () => {
     const mended = async (): Promise<boolean> => (await names()).some((name) => name.startsWith('journal-mended'));
     await until(mended, { what: 'the journal to work again', timeoutMillis: 30_000 });
     await cut();
-    const taken = async (): Promise<boolean> => (await gateway!.client.status()).counters.custodyAcks > 0;
+    const taken = async (): Promise<boolean> => (await gateway!.client.status()).custodyBytes > 10_000;
     await until(taken, { what: 'custody', timeoutMillis: 30_000 });
+    const isWritten = (): boolean => statSync(`/proc/${gateway!.pid}/root${folder}/custody`).size > 10_000;
+    await until(isWritten, { what: 'custody on disk', timeoutMillis: 30_000 });
+    expect((await names()).filter((name) => name.startsWith('journal-failed'))).toHaveLength(1);
     await lab.link.restore();
     await intact(flow);
     expect(await gateway!.stop()).toBe(0);
@@ -111,8 +120,8 @@ describe.skipIf(!storiesPossible)('the journal on a disk', () => {
     expect(gateway!.log.join('\n')).toMatch(/nothing will be taken into custody: .*EROFS/);
     const flow = await upload();
     await cut();
-    const status = await gateway!.client.status();
-    expect([status.custodyBytes, status.counters.custodyAcks]).toEqual([0, 0]);
+    expect((await gateway!.client.status()).custodyBytes).toBe(0);
+    expect(await unacknowledged()).toBeGreaterThan(10);
     expect(await names()).toContainEqual(expect.stringMatching(/^journal-failed .*EROFS/));
     await lab.link.restore();
     await intact(flow);
