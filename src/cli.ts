@@ -62,7 +62,7 @@ controlOption(program.command('run').description('run the gateway in the foregro
   .option('--wan <interfaces>', 'interfaces towards the rest of the world, separated by commas', interfacesOption)
   .option('--config <file>', 'configuration (YAML); flags override it')
   .option('--journal <directory>', 'where custody is written before it is acknowledged; off: a crash loses it')
-  .option('--drain <duration>', 'when stopped, deliver what is in custody first, for at most this long', durationOption)
+  .option('--drain <duration>', 'when stopped, give back what is held first, for at most this long', durationOption)
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(LOG_LEVELS))
   .option('--print-config', 'print the configuration in effect and where each value comes from, then end')
   .option('--no-supervisor', 'no second process that starts a dead or hanging gateway again')
