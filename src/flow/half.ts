@@ -12,6 +12,12 @@ export const NO_SLOT = -1;
 
 /** Interval over which one delivery-rate sample is taken at least, so that one GSO burst is no rate. */
 const RATE_INTERVAL_MIN: Micros = 20_000;
+/** Payload of a full segment on Ethernet (RFC 9293 3.7.1). */
+const SMALL_ADVANCE = 1_460;
+/** Bytes of options in a TCP header (RFC 9293 3.1). */
+const OPTIONS_MAX = 40;
+/** Full segments of the smallest path there is (RFC 9293 3.7.1: MSS 536), less timestamps. */
+const PATH_SEGMENT_MIN = 500;
 /** A path that became longer is believed after this long. */
 const MIN_RTT_WINDOW: Micros = 60_000_000;
 
@@ -57,6 +63,13 @@ export class Half {
   rcvWnd = 0;
   /** Its window scale (RFC 7323 2.2): 0 when it negotiated none, -1 when the handshake was not seen. */
   rcvWndShift = -1;
+  /** What it acknowledged before, newest first, and until when, if the next ACK was less than a segment away (`olderAcks`). */
+  #ackBefore1 = 0;
+  #ackBefore2 = 0;
+  #ackBefore3 = 0;
+  #before1Until: Micros = -NEVER;
+  #before2Until: Micros = -NEVER;
+  #before3Until: Micros = -NEVER;
   /** Sequence and ACK number of the segment that last set `rcvWnd` (RFC 9293 SND.WL1 and SND.WL2 of the peer). */
   wl1 = 0;
   wl2 = 0;
@@ -118,6 +131,9 @@ export class Half {
     this.rcvKnown = false;
     this.rcvWnd = 0;
     this.rcvWndShift = -1;
+    this.#before1Until = -NEVER;
+    this.#before2Until = -NEVER;
+    this.#before3Until = -NEVER;
     this.wl1 = 0;
     this.wl2 = 0;
     this.synEnd = 0;
@@ -138,6 +154,45 @@ export class Half {
     this.#rateSince = -NEVER;
     this.#rateBytes = 0;
     this.#rates = null;
+  }
+
+  /**
+   * Payload bytes that a full segment sent to `receiver` has at least: what its MSS leaves beside the longest options, or what was
+   * seen to pass, if that is plausible for a path.
+   */
+  fullSegmentTo({ mss }: Half): number {
+    const byMss = (mss > 0 ? Math.min(mss, SMALL_ADVANCE) : SMALL_ADVANCE) - OPTIONS_MAX;
+    return this.segmentSize >= PATH_SEGMENT_MIN ? Math.min(byMss, this.segmentSize) : byMss;
+  }
+
+  /** It acknowledges `advance` bytes more than `rcvNxt`, which is about to change. */
+  onAckAdvance(advance: number, now: Micros): void {
+    // The usual download: what was acknowledged a segment ago is of no use.
+    if (advance >= SMALL_ADVANCE) return;
+    this.#ackBefore3 = this.#ackBefore2;
+    this.#before3Until = this.#before2Until;
+    this.#ackBefore2 = this.#ackBefore1;
+    this.#before2Until = this.#before1Until;
+    this.#ackBefore1 = this.rcvNxt;
+    this.#before1Until = now;
+  }
+
+  /**
+   * What it had acknowledged before `rcvNxt`, less than `segment` bytes below it: what its peer may take for its SND.UNA when the ACKs
+   * after that were lost. Oldest first, three at most; none when the last ACK is older than `since`.
+   * @param span those count that were superseded so shortly before the last one: what was on the way when the link went (micros)
+   */
+  olderAcks(segment: number, since: Micros, span: Micros): number[] {
+    const from = Math.max(since, this.#before1Until - span);
+    const acks: number[] = [];
+    const add = (ack: number, until: Micros): void => {
+      const distance = seqDiff(this.rcvNxt, ack);
+      if (until >= from && distance > 0 && distance < segment) acks.push(ack);
+    };
+    add(this.#ackBefore3, this.#before3Until);
+    add(this.#ackBefore2, this.#before2Until);
+    add(this.#ackBefore1, this.#before1Until);
+    return acks;
   }
 
   /** Its receive window in bytes (below 2^30: 65535 << 14); 0 when the scale is unknown, because then nothing but 0 is safe to promise. */

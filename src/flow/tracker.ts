@@ -184,6 +184,7 @@ function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): numbe
   }
   const advance = seqDiff(ack, sender.rcvNxt);
   if (advance > 0) {
+    sender.onAckAdvance(advance, now);
     sender.rcvNxt = ack;
     lastTracked.acked = advance;
     receiver.onDelivered(advance, now);

@@ -27,6 +27,7 @@ import { endDribble } from './dribble.ts';
 import type { Frozen } from './frozen.ts';
 import { succeed } from './parking.ts';
 import type { Replay } from './replay.ts';
+import { ackForFar } from './wakeup.ts';
 
 /** Headers on the wire per replayed segment, for pacing: Ethernet, IPv4 and TCP with timestamps. */
 const WIRE_OVERHEAD = 66;
@@ -144,7 +145,7 @@ export class Handback {
       flow,
       near,
       from,
-      endpoint.rcvNxt,
+      ackForFar(flow),
       endpoint.rcvWnd,
       peer.tsVal,
       flags,

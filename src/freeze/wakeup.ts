@@ -12,9 +12,16 @@
  * come from beyond the link, those of one link: the kernel keeps few packets while it resolves the next hop, and drops the oldest, which
  * may be the data that everybody waits for (pacer.ts).
  *
- * For the same reason a round looks after the near endpoint's first data since the thaw. Where it was forwarded into a path that did not
- * carry it, its sender may wait long: a stack whose back-off goes on from its window probes (gVisor; measured: 27 s after an outage of
- * 60 s) retransmits no sooner. The arena still has it, so the gateway repeats it.
+ * Its SND.UNA may be older than that ACK, when the last ACKs before the loss were lost with the link; and an ACK that moves it into the
+ * middle of a segment makes things worse. A Linux sender has merged small segments by then (tcp_retrans_try_collapse): of
+ * the merged one half is acknowledged, which clears the count of its retransmissions but not its back-off, and RFC 6069 does
+ * nothing without a retransmission (measured: an outage of 25 s, then 20 s until its RTO). So where the near endpoint had
+ * acknowledged less than a segment shortly before, a round begins by quoting those numbers, too, and says nothing that
+ * acknowledges more until the path is known to have carried all of it.
+ *
+ * The path may have swallowed the near endpoint's data as well: a round looks after its first data since the thaw. Where it was
+ * forwarded into a path that did not carry it, its sender may wait long: a stack whose back-off goes on from its window
+ * probes (gVisor; measured: 27 s after an outage of 60 s) retransmits no sooner. The arena still has it, so the gateway repeats it.
  */
 import { COUNTER } from '../base/counters.ts';
 import { type Micros, NEVER } from '../base/time.ts';
@@ -35,10 +42,14 @@ const ROUNDS: readonly Micros[] = [0, 100_000, 300_000, 700_000, 1_500_000, 3_10
 /** Messages per round; a back-off of 120 s from 0.2 s is ten doublings. */
 const BURST = 12;
 const SPACING: Micros = 3_000;
+/** Messages of each older number that leave at once: the near endpoint's fresh data, with its newest ACK, may follow soon. */
+const QUOTED_AT_ONCE = 4;
 /** A far peer that had sent nothing for this long before the loss probably has nothing in flight: it is asked first. */
 const QUIET: Micros = 2_000_000;
 /** Least time that a question may take. */
 const ANSWER_MIN: Micros = 100_000;
+/** Where no round trip was measured. */
+const UNKNOWN_TRIP: Micros = 1_000_000;
 /** Messages per second over all flows, and towards one host; each with a second's worth saved up. */
 const TOTAL_PER_SECOND = 5_000;
 const HOST_PER_SECOND = 1_000;
@@ -50,6 +61,15 @@ const REPEAT_MAX = 1_460;
 /** How long a sender that was dribbled is looked after, and how often at most. */
 const WARD: Micros = 10_000_000;
 const WARD_INTERVAL_MIN: Micros = 100_000;
+
+const NO_QUOTES: readonly number[] = [];
+
+/** ACK number of whatever is made towards the far peer: nothing newer than what its SND.UNA may be, while that is being quoted. */
+export function ackForFar(flow: Flow): number {
+  const { wakeup } = flow;
+  const oldest = wakeup instanceof Wakeup ? wakeup.quotes[0] : undefined;
+  return oldest ?? flow.halves[flow.near].rcvNxt;
+}
 
 export class Wakeup {
   readonly startedAt: Micros;
@@ -65,6 +85,8 @@ export class Wakeup {
   nextAt: Micros;
   /** The far peer is asked before it is woken. */
   readonly asks: boolean;
+  /** Older numbers that may be the far peer's SND.UNA, oldest first; empty when they have been quoted. */
+  quotes: readonly number[] = NO_QUOTES;
   /** Nobody is to be woken: the near endpoint's data is looked after until then. NEVER: this is no ward. */
   wardUntil: Micros = NEVER;
 
@@ -99,7 +121,12 @@ export class Waker {
     const far = flow.halves[flow.near === 0 ? 1 : 0];
     if (!near.rcvKnown || !far.sndKnown || !far.rcvKnown) return;
     const isQuiet = near.rcvNxt === far.sndNxt && far.lastDataAt < flow.frozenSince - QUIET;
-    flow.wakeup = new Wakeup(now, isQuiet, isShut);
+    const wakeup = new Wakeup(now, isQuiet, isShut);
+    if (!isQuiet && !isShut) {
+      const trip = near.srtt > 0 ? Math.max(ANSWER_MIN, near.srtt * PATIENCE) : UNKNOWN_TRIP;
+      wakeup.quotes = near.olderAcks(far.fullSegmentTo(near), flow.frozenSince - QUIET, trip);
+    }
+    flow.wakeup = wakeup;
   }
 
   /**
@@ -111,7 +138,7 @@ export class Waker {
     if (
       !(wakeup instanceof Wakeup) ||
       wakeup.wardUntil !== NEVER ||
-      !wakeup.synced ||
+      (!wakeup.synced && wakeup.quotes.length === 0) ||
       (packet.flags & (ACK | SYN | RST)) !== ACK
     )
       return;
@@ -120,11 +147,13 @@ export class Waker {
     if (near.rcvWnd === 0) return;
     const inFlight = seqDiff(packet.seq, near.rcvNxt);
     if (inFlight === 0) {
+      wakeup.quotes = NO_QUOTES;
       if (this.#waitsFor(flow) > 0 && !wakeup.received) {
         wakeup.received = true;
         this.#endRound(flow, wakeup, now);
       } else if (!wakeup.received) flow.wakeup = null;
-    } else if (inFlight > 0 && wakeup.asks && wakeup.round === 0) wakeup.nextAt = Math.min(wakeup.nextAt, now);
+    } else if (inFlight > 0 && ((wakeup.asks && wakeup.round === 0) || wakeup.quotes.length > 0))
+      wakeup.nextAt = Math.min(wakeup.nextAt, now);
     else return;
     this.#context.reschedule(flow);
   }
@@ -192,8 +221,12 @@ export class Waker {
       else wakeup.nextAt = now + this.#wardInterval(flow);
       return;
     }
+    if (wakeup.quotes.length > 0) {
+      this.#quote(flow, wakeup, now);
+      return;
+    }
     const far = flow.near === 0 ? 1 : 0;
-    const { synthesizer, counters } = this.#context;
+    const { synthesizer } = this.#context;
     const near = flow.halves[flow.near];
     const peer = flow.halves[far];
     if (!wakeup.synced) {
@@ -210,36 +243,84 @@ export class Waker {
         wakeup.nextAt = now + SPACING;
         return;
       }
-      // The window update of the thaw may have been lost on the surviving side; a sender in persist state would
-      // otherwise find out with its next probe only, up to two minutes later.
-      const isQuiet = near.lastDataAt < wakeup.startedAt;
-      if (wakeup.round > 0 && isQuiet && flow.phase === FLOWING && flow.lostMask === 0) {
-        synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal, NOTE['window-update']);
-      }
-      if (wakeup.round > 0 && this.#waitsFor(flow) > 0) this.#repeatHead(flow, now);
+      this.#tendNear(flow, wakeup, now);
       wakeup.synced = true;
       wakeup.roundAt = now;
       wakeup.nextAt = now + (wakeup.asks && wakeup.round === 0 ? Math.max(ANSWER_MIN, near.srtt * 1.5) : SPACING);
       if (wakeup.received || wakeup.isShut) this.#endRound(flow, wakeup, now);
       return;
     }
-    const bucket =
-      this.#hosts[
-        this.#context.table.keys[flow.index * KEY_WORDS + 4 * far + (flow.family === 6 ? 3 : 0)]! & (HOST_BUCKETS - 1)
-      ]!;
-    if (this.#isCrowded(peer.port, now) || !this.#total.take(now) || !bucket.take(now)) {
+    if (!this.#mayWake(flow, now)) {
       wakeup.nextAt = now + 4 * SPACING;
       return;
     }
-    if (synthesizer.unreachable(flow, far, near.rcvNxt, peer.rcvNxt, NOTE['wake-up'])) {
-      wakeup.sent++;
-      counters[COUNTER.wakeups]! += 1;
-    }
+    this.#wake(flow, near.rcvNxt);
+    wakeup.sent++;
     if (wakeup.sent < BURST) {
       wakeup.nextAt = now + SPACING;
       return;
     }
     this.#endRound(flow, wakeup, now);
+  }
+
+  /** The far peer's SND.UNA may be any of some numbers: all of them are quoted, and none is acknowledged beyond the oldest. */
+  #quote(flow: Flow, wakeup: Wakeup, now: Micros): void {
+    const near = flow.halves[flow.near];
+    const peer = flow.halves[flow.near === 0 ? 1 : 0];
+    if (!wakeup.synced) {
+      // Whoever masquerades has to see the near endpoint speak first. Where nothing else is delivered it asks for an answer.
+      const custody = (flow.frozen as Frozen | null)?.custody;
+      const seq = custody === undefined || custody.isEmpty ? (peer.rcvNxt - 1) | 0 : custody.base;
+      const ack = ackForFar(flow);
+      const { synthesizer } = this.#context;
+      const isBusy = this.#isCrowded(peer.port, now);
+      if (isBusy || !synthesizer.ack(flow, flow.near, seq, ack, near.rcvWnd, peer.tsVal, NOTE.question)) {
+        wakeup.nextAt = now + 4 * SPACING;
+        return;
+      }
+      this.#tendNear(flow, wakeup, now);
+      wakeup.synced = true;
+      wakeup.roundAt = now;
+    }
+    for (let again = wakeup.sent === 0 ? QUOTED_AT_ONCE : 1; again > 0; again--) {
+      for (let i = 0; i <= wakeup.quotes.length; i++) {
+        if (!this.#mayWake(flow, now)) {
+          wakeup.nextAt = now + 4 * SPACING;
+          return;
+        }
+        this.#wake(flow, wakeup.quotes[i] ?? near.rcvNxt);
+      }
+      wakeup.sent++;
+    }
+    wakeup.nextAt = now + SPACING;
+    if (wakeup.sent < BURST) return;
+    wakeup.sent = 0;
+    wakeup.synced = false;
+    if (this.#context.pacerOf(peer.port).aliveSince <= wakeup.roundAt) {
+      // All of it has arrived: what follows may acknowledge everything.
+      wakeup.quotes = NO_QUOTES;
+      return;
+    }
+    wakeup.round++;
+    const next = ROUNDS[wakeup.round];
+    if (next === undefined) flow.wakeup = null;
+    else wakeup.nextAt = Math.max(wakeup.nextAt, wakeup.startedAt + next);
+  }
+
+  /** Whether one more message may leave now. */
+  #mayWake(flow: Flow, now: Micros): boolean {
+    const far = flow.near === 0 ? 1 : 0;
+    const word = flow.index * KEY_WORDS + 4 * far + (flow.family === 6 ? 3 : 0);
+    const bucket = this.#hosts[this.#context.table.keys[word]! & (HOST_BUCKETS - 1)]!;
+    return !this.#isCrowded(flow.halves[far].port, now) && this.#total.take(now) && bucket.take(now);
+  }
+
+  /** One message that undoes a back-off of the far peer, if `una` is its SND.UNA. */
+  #wake(flow: Flow, una: number): void {
+    const far = flow.near === 0 ? 1 : 0;
+    const { synthesizer, counters } = this.#context;
+    if (!synthesizer.unreachable(flow, far, una, flow.halves[far].rcvNxt, NOTE['wake-up'])) return;
+    counters[COUNTER.wakeups]! += 1;
   }
 
   #endRound(flow: Flow, wakeup: Wakeup, now: Micros): void {
@@ -269,6 +350,22 @@ export class Waker {
     return Math.max(0, seqDiff(this.#context.arena.coveredTo(near, una, near.sndNxt), una));
   }
 
+  /** What a round after the first does for the near endpoint. */
+  #tendNear(flow: Flow, wakeup: Wakeup, now: Micros): void {
+    if (wakeup.round === 0) return;
+    const far = flow.near === 0 ? 1 : 0;
+    const near = flow.halves[flow.near];
+    const peer = flow.halves[far];
+    // The window update of the thaw may have been lost on the surviving side; a sender in persist state would
+    // otherwise find out with its next probe only, up to two minutes later.
+    const isQuiet = near.lastDataAt < wakeup.startedAt;
+    if (isQuiet && flow.phase === FLOWING && flow.lostMask === 0) {
+      const { synthesizer } = this.#context;
+      synthesizer.ack(flow, far, near.rcvNxt, peer.rcvNxt, peer.rcvWnd, near.tsVal, NOTE['window-update']);
+    }
+    if (this.#waitsFor(flow) > 0) this.#repeatHead(flow, now);
+  }
+
   /** Sends the near endpoint's first unacknowledged bytes again, when an acknowledgement should have come by now. */
   #repeatHead(flow: Flow, now: Micros): void {
     const { arena, counters, synthesizer, isSound } = this.#context;
@@ -281,12 +378,13 @@ export class Waker {
     if (length === 0) return;
     const una = peer.rcvNxt;
     arena.copy(near, una, (una + length) | 0, this.#scratch, 0);
-    const { rcvNxt, rcvWnd } = near;
+    const { rcvWnd } = near;
+    const ack = ackForFar(flow);
     const note = NOTE['head-replay'];
     const { tsVal } = peer;
     const urgent = urgentOffset(near, una);
     const bytes = this.#scratch;
-    if (!synthesizer.data(flow, flow.near, una, rcvNxt, rcvWnd, tsVal, PSH, bytes, 0, length, 0, note, urgent)) return;
+    if (!synthesizer.data(flow, flow.near, una, ack, rcvWnd, tsVal, PSH, bytes, 0, length, 0, note, urgent)) return;
     counters[COUNTER.headReplays]! += 1;
     // Which copy is acknowledged cannot be told (Karn, RFC 6298 3).
     near.ambiguous = true;

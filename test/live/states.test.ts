@@ -184,9 +184,9 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
     expectDelivered('opening');
     const { connected } = played.client.opening;
     console.log(`states IPv${family}: connected ${connected?.toFixed(3)} s after link-up`);
-    // Its own next SYN would have come at 1, 3, 7, 15 s after the first.
-    expect(connected).toBeGreaterThan(0);
-    expect(connected).toBeLessThan(0.6);
+    // Its own next SYN would have come at 1, 3, 7, 15 s after the first, which is 3 s after link-up or more.
+    expect(connected).not.toBeNull();
+    expect(connected).toBeLessThan(2);
     expect(flowOf(played.during, 'opening')!.phase).toBe('opening');
   });
 
@@ -229,6 +229,10 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
   test('a far host that has forgotten the connection: the near end is reset, an event counts the bytes', () => {
     expect(played.client['far-forgot'].end).toMatch(/ECONNRESET|EPIPE/);
     expect(played.client['far-forgot'].after).toBeLessThan(2);
+    const told = played.events.filter(({ name }) => name === 'flow-reset');
+    expect(told.map(({ message }) => message)).toEqual([
+      'far peer reset the connection; 20000 bytes could not be delivered',
+    ]);
   });
 
   test('a user timeout without a trickle is the end of the connection', () => {
@@ -253,7 +257,7 @@ describe.skipIf(!storiesPossible).each([4, 6] as const)('states of a connection,
   test('a port that is used again: the far end sees the reset, then the new connection', () => {
     expect(played.server['port-reuse'].first).toBe('ECONNRESET');
     expectDelivered('port-reuse');
-    expect(played.client['port-reuse'].connected).toBeLessThan(1);
+    expect(played.client['port-reuse'].connected).toBeLessThan(2);
   });
 
   test.each(['bulk', 'bulk-bare', 'bulk-ecn'] as const)('%s both ways: equal hashes', (name) => {

@@ -55,7 +55,9 @@ def outcome(sock):
 
 
 def since_back():
-    return time.monotonic() - TIMES["back"] if "back" in TIMES else None
+    """Seconds since link-up, of which the word may come a moment later than what it brings about."""
+    now = time.monotonic()
+    return now - TIMES["back"] if BACK.wait(5) else None
 
 
 def reset(sock):
