@@ -15,8 +15,10 @@ export interface LinkSettings {
   readonly loss?: number;
   /** Seed of the loss pattern; the two directions differ. */
   readonly seed?: number;
+  /** Largest frame in bytes, default 2048. */
+  readonly frameBytes?: number;
   /** Settings for the direction towards the gateway where they differ. */
-  readonly towardsGateway?: Partial<Omit<LinkSettings, 'towardsGateway'>>;
+  readonly towardsGateway?: Partial<Omit<LinkSettings, 'towardsGateway' | 'frameBytes'>>;
 }
 
 /** The link of the project's measurements: 100 Mb/s, 40 ms round trip, 400 packets. */
@@ -62,6 +64,7 @@ export class EmulatedLink {
       far: place.otherEnd,
       gatewayNamespace: place.gateway.path,
       gatewayInterface: place.gatewayInterface,
+      ...(settings.frameBytes === undefined ? {} : { frameBytes: settings.frameBytes }),
       nearToFar: direction(settings, 1),
       farToNear: direction({ ...settings, ...settings.towardsGateway }, 2),
     };

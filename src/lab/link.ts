@@ -25,14 +25,17 @@ export interface LinkOptions {
   /** Path of the gateway's network namespace, and its interface on this link. */
   readonly gatewayNamespace: string;
   readonly gatewayInterface: string;
+  /** Largest frame, default 2048 bytes. */
+  readonly frameBytes?: number;
   readonly nearToFar: DirectionSettings;
   readonly farToNear: DirectionSettings;
 }
 
 /** A full frame with a VLAN tag is 1518 bytes; what does not fit was not segmented by its sender. */
-const SLOT_BYTES = 2048;
-/** 200 Mb/s of 64-byte frames for 40 ms are 15,625 frames. */
-const SLOTS = 16_384;
+const STANDARD_SLOT_BYTES = 2048;
+/** 200 Mb/s of 64-byte frames for 40 ms are 15,625 frames; fewer where frames are large, within the same memory or so. */
+const STANDARD_SLOTS = 16_384;
+const LARGE_SLOTS = 4_096;
 /** Frames read from one end before the other end and the deadlines get their turn. */
 const BATCH = 32;
 const EAGAIN = -11;
@@ -41,6 +44,9 @@ const ENOBUFS = -105;
 const LOOK_MICROS = 200;
 
 const options = JSON.parse(process.argv[2] ?? '{}') as LinkOptions;
+
+const SLOT_BYTES = Math.max(STANDARD_SLOT_BYTES, options.frameBytes ?? 0);
+const SLOTS = SLOT_BYTES > STANDARD_SLOT_BYTES ? LARGE_SLOTS : STANDARD_SLOTS;
 
 takePrecedence();
 

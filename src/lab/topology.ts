@@ -45,6 +45,8 @@ export interface LabOptions {
   readonly topology: TopologyName;
   /** Default: 100 Mb/s, 40 ms round trip, queues of 400 packets. */
   readonly link?: LinkSettings;
+  /** MTU of every cable, default 1500. */
+  readonly mtu?: number;
   /** Congestion control of host and server, default cubic. */
   readonly congestion?: string;
   /** Kernel parameters of one role, e.g. `{host: {'net.ipv4.tcp_retries2': 5}}`. */
@@ -74,6 +76,9 @@ interface Plan {
   readonly masquerade: boolean;
 }
 
+const STANDARD_MTU = 1_500;
+/** Ethernet header and a VLAN tag. */
+const FRAME_OVERHEAD = 18;
 const GATEWAY_END = 'toGateway';
 const OTHER_END = 'toOther';
 
@@ -170,7 +175,7 @@ export class Lab {
         ...(options.topology === 'site' ? { guest: await make('guest'), isp: await make('isp') } : {}),
       };
       await setKernel(roles, congestion, options);
-      for (const one of plan.cables) await plug(one, roles);
+      for (const one of plan.cables) await plug(one, roles, options.mtu ?? STANDARD_MTU);
       const { guest, isp } = roles;
       if (guest !== undefined && isp !== undefined) await addressSite({ ...roles, guest, isp });
       else await setAddresses(roles, plan);
@@ -182,7 +187,7 @@ export class Lab {
           gateway: roles.gateway,
           gatewayInterface: plan.gatewayInterface,
         },
-        options.link ?? STANDARD_LINK,
+        { frameBytes: (options.mtu ?? STANDARD_MTU) + FRAME_OVERHEAD, ...(options.link ?? STANDARD_LINK) },
       );
       return new Lab(options.topology, roles, link);
     } catch (error) {
@@ -227,7 +232,7 @@ async function setKernel(roles: Roles, congestion: string, options: LabOptions):
   }
 }
 
-async function plug(one: Cable, roles: Roles): Promise<void> {
+async function plug(one: Cable, roles: Roles, mtu: number): Promise<void> {
   const [a, b] = one.ends;
   const of = (end: CableEnd): Namespace => roles[end.role]!;
   const peer = ['peer', 'name', b.interface, 'netns', of(b).name];
@@ -236,7 +241,7 @@ async function plug(one: Cable, roles: Roles): Promise<void> {
     if (one.emulated) {
       await of(end).exec('ethtool', ['-K', end.interface, 'tx', 'off', 'tso', 'off', 'gso', 'off', 'gro', 'off']);
     }
-    await of(end).ip('link', 'set', end.interface, 'up');
+    await of(end).ip('link', 'set', end.interface, 'mtu', `${mtu}`, 'up');
   }
 }
 

@@ -11,10 +11,14 @@ import sys
 import threading
 import time
 
-ROLE, ADDRESS, LENGTH = sys.argv[1], sys.argv[2], float(sys.argv[3])
+ROLE, ADDRESS, PEER, LENGTH = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
 PORT = 7000
 TCP_REPAIR = 19
 TCP_USER_TIMEOUT = 18
+TCP_FASTOPEN = 23
+TCP_FASTOPEN_CONNECT = 30
+TCP_MD5SIG = 14
+TCPI_OPT_SYN_DATA = 32
 IPPROTO_MPTCP = 262
 LOST, BACK, END = threading.Event(), threading.Event(), threading.Event()
 TIMES = {}
@@ -184,16 +188,24 @@ class ResetHeld(Case):
 
 
 class FarForgot(Case):
-    """The far host loses the socket without a word (TCP_REPAIR), as a reboot would."""
+    """The far host loses the socket without a word (TCP_REPAIR), as a reboot would; bytes are in flight when the link goes."""
 
     def client(self, sock):
-        LOST.wait()
-        time.sleep(0.5)
-        sock.sendall(pattern(20000))
+        try:
+            while not LOST.is_set():
+                sock.sendall(pattern(1000))
+                time.sleep(0.005)
+        except OSError:
+            pass
         return outcome(sock)
 
     def server(self, sock):
-        LOST.wait()
+        sock.settimeout(0.1)
+        while not LOST.is_set():
+            try:
+                sock.recv(65536)
+            except TimeoutError:
+                pass
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
         sock.close()
         return {}
@@ -346,7 +358,8 @@ class Bulk(Case):
             time.sleep(0.05)
         sock.shutdown(socket.SHUT_WR)
         reader.join()
-        return {**result, "sent": digest(piece * sent)}
+        segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        return {**result, "sent": digest(piece * sent), "segment": segment}
 
     def client(self, sock):
         sock.settimeout(120)
@@ -363,8 +376,77 @@ class Multipath(Case):
     def client(self, sock):
         BACK.wait()
         sock.sendall(b"m")
-        sock.close()
-        return {}
+        sock.shutdown(socket.SHUT_WR)
+        return {"bytes": 1, "hash": digest(b"m"), "end": read_all(sock)[1]}
+
+
+class FastOpen(Case):
+    """Data goes with the SYN (RFC 7413, without a cookie), and more of it while the link is lost."""
+
+    def prepare_client(self, sock):
+        # The connection is opened by the first write.
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+
+    def prepare_server(self, sock):
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 8)
+
+    def client(self, sock):
+        sock.sendall(pattern(700))
+        LOST.wait()
+        sock.sendall(pattern(500, 10))
+        sock.shutdown(socket.SHUT_WR)
+        data = pattern(700) + pattern(500, 10)
+        end = read_all(sock)[1]
+        options = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5]
+        return {"synData": options & TCPI_OPT_SYN_DATA != 0, "bytes": len(data), "hash": digest(data), "end": end}
+
+
+class FastOpenParked(FastOpen):
+    """The SYN with its data goes into the loss; the sender repeats it without (tcp_send_syn_data is for the first one)."""
+
+    early = False
+
+
+class SmallWindow(Case):
+    """The far end never offers as much as a segment."""
+
+    def prepare_server(self, sock):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 1000)
+
+    def client(self, sock):
+        sent = bytearray()
+        sock.settimeout(60)
+        while not BACK.is_set():
+            piece = pattern(300, len(sent) % 251)
+            sock.sendall(piece)
+            sent += piece
+            time.sleep(0.1)
+        sock.shutdown(socket.SHUT_WR)
+        return {"bytes": len(sent), "hash": digest(bytes(sent)), "end": read_all(sock)[1]}
+
+
+class Signed(Case):
+    """TCP-MD5 (RFC 2385): nobody but the ends can make a segment of it."""
+
+    def sign(self, sock, address):
+        family = sock_family()
+        plain = socket.inet_pton(family, address)
+        inner = plain.ljust(8, b"\0") if family == socket.AF_INET else b"\0" * 4 + plain
+        name = (struct.pack("=HH", family, 0) + inner).ljust(128, b"\0")
+        key = b"tcpfreeze"
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, name + struct.pack("=BBHi", 0, 0, len(key), 0) + key.ljust(80, b"\0"))
+
+    def prepare_client(self, sock):
+        self.sign(sock, ADDRESS)
+
+    def prepare_server(self, sock):
+        self.sign(sock, PEER)
+
+    def client(self, sock):
+        BACK.wait()
+        sock.sendall(b"signed")
+        sock.shutdown(socket.SHUT_WR)
+        return {"bytes": 6, "hash": digest(b"signed"), "end": read_all(sock)[1]}
 
 
 CASES = [
@@ -387,6 +469,10 @@ CASES = [
     ("mptcp", Multipath()),
     ("bulk-bare", Bulk()),
     ("bulk-ecn", Bulk()),
+    ("fast-open", FastOpen()),
+    ("fast-open-parked", FastOpenParked()),
+    ("small-window", SmallWindow()),
+    ("md5", Signed()),
 ]
 # The settings of the client's namespace under which the connection opens: what the client does not offer is not agreed on.
 SYSCTLS = {
@@ -431,23 +517,24 @@ def use(case, index, sock, results, name):
 
 
 def main():
+    # Data in a SYN is sent and taken without a cookie.
+    set_sysctls({"tcp_fastopen": str(0x1 | 0x2 | 0x4 | 0x200)})
     results, threads = {}, []
     for index, (name, case) in enumerate(CASES):
         kind = socket.SOCK_STREAM
         try:
             sock = socket.socket(sock_family(), kind, case.protocol)
-        except OSError:
-            results[name] = {"skipped": "the kernel has no MPTCP"}
+            (case.prepare_server if ROLE == "server" else case.prepare_client)(sock)
+        except OSError as error:
+            results[name] = {"skipped": f"the kernel does not know it: {error}"}
             continue
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         before = set_sysctls(SYSCTLS.get(name, {}) if ROLE == "client" else {})
         if ROLE == "server":
-            case.prepare_server(sock)
             sock.bind((ADDRESS, PORT + index))
             sock.listen(8)
             threads.append(threading.Thread(target=serve, args=(case, sock, results, name), daemon=True))
         else:
-            case.prepare_client(sock)
             if case.early:
                 sock.connect((ADDRESS, PORT + index))
             threads.append(threading.Thread(target=use, args=(case, index, sock, results, name), daemon=True))
