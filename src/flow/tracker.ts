@@ -103,9 +103,12 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
   if (receiver.rcvKnown && seqLt((seq + segLength) | 0, receiver.rcvNxt)) {
     flow.lastSeenAt = now;
     const isBare = flags === ACK && segLength === 0 && seqDiff(receiver.rcvNxt, seq) > 1;
-    if (!flow.mayTalkPast || !isBare || !receiver.sndKnown || seqGt(packet.ack, receiver.sndNxt)) return 0;
-    const result = onAck(sender, receiver, packet, now);
-    if (packet.ack !== sender.rcvNxt) return result;
+    if (!flow.mayTalkPast || !isBare || !receiver.sndKnown) return 0;
+    const isAhead = seqGt(packet.ack, receiver.sndNxt);
+    if (isAhead && !flow.adopted) return 0;
+    // What an adopted flow sent before is not known: the addressee judges the ACK, nothing is learnt of it.
+    const result = isAhead ? 0 : onAck(sender, receiver, packet, now);
+    if (!isAhead && packet.ack !== sender.rcvNxt) return result;
     // It arrives after all, and its timestamp with it.
     if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
     return result | STALE_SEQ;

@@ -11,6 +11,7 @@ import {
   isFinished,
   isInWindow,
   lastTracked,
+  STALE_SEQ,
   track,
   UPDATED_WINDOW,
 } from '../../src/flow/tracker.ts';
@@ -321,5 +322,51 @@ describe('adoption in the middle', () => {
     bench.send(0, { seq: 5_000, ack: 7_000 });
     expect(bench.send(1, { seq: 7_000, ack: 9_000 }) & IMPLAUSIBLE).toBe(0);
     expect(bench.state(0).sndNxt).toBe(9_000);
+  });
+});
+
+describe('an ACK that its addressee would drop', () => {
+  /** Each has 3,000 bytes in flight that the other one has; both take SND.UNA for SEG.SEQ, as Linux does behind a shut window. */
+  function talkingPast(): Bench {
+    const bench = new Bench().open();
+    bench.send(0, { payload: 3_000, ts: [12, 900], window: 8_000 });
+    bench.send(1, { payload: 3_000, ts: [902, 12], window: 15_000 });
+    bench.send(0, { ack: 3_001, ts: [13, 902], window: 7_900 });
+    return bench;
+  }
+
+  it('is told apart, and learnt from, only where a planned freeze has shut both ends', () => {
+    const bench = talkingPast();
+    expect(bench.send(1, { ack: 3_001, ts: [905, 12], window: 14_000 })).toBe(0);
+    expect(bench.state(1).rcvNxt).toBe(1);
+    bench.flow.mayTalkPast = true;
+    const found = bench.send(1, { ack: 3_001, ts: [905, 12], window: 14_000 });
+    expect(found & STALE_SEQ).toBe(STALE_SEQ);
+    expect(found & ADVANCED_ACK).toBe(ADVANCED_ACK);
+    expect(bench.state(1).rcvNxt).toBe(3_001);
+    // It arrives now, so its timestamp may be repeated.
+    expect(bench.flow.halves[1].tsVal).toBe(905);
+    expect(bench.send(1, { ack: 3_001, ts: [906, 12], window: 14_000 }) & STALE_SEQ).toBe(STALE_SEQ);
+  });
+
+  it('is none that is older than others, that carries data, or that asks', () => {
+    const bench = talkingPast();
+    bench.flow.mayTalkPast = true;
+    bench.send(1, { ack: 3_001, ts: [905, 12], window: 14_000 });
+    expect(bench.send(1, { ack: 2_001, ts: [906, 12], window: 14_000 })).toBe(0);
+    expect(bench.send(1, { ack: 3_001, payload: 1_000, ts: [906, 12], window: 14_000 })).toBe(0);
+    expect(bench.send(1, { seq: 3_000, ack: 3_001, ts: [906, 12], window: 14_000 })).toBe(0);
+    expect(bench.send(1, { ack: 4_001, ts: [906, 12], window: 14_000 }) & (STALE_SEQ | ADVANCED_ACK)).toBe(0);
+  });
+});
+
+describe('the window', () => {
+  it('is not taken from an older ACK, however new its sequence number (RFC 9293 3.10.7.4)', () => {
+    const bench = new Bench().open();
+    bench.send(0, { payload: 2_000, ts: [12, 900], window: 8_000 });
+    bench.send(1, { ack: 2_001, ts: [902, 12], window: 14_000 });
+    // Sent before it, and overtaken: its window counts from an ACK that is gone.
+    bench.send(1, { payload: 1_000, ack: 1_001, ts: [903, 12], window: 15_000 });
+    expect(bench.flow.halves[1].rcvWnd).toBe(14_000);
   });
 });

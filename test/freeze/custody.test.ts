@@ -75,5 +75,9 @@ describe('custody', () => {
     expect([a.room, b.room]).toEqual([50, 40]);
     expect(new CustodyBudget(0, 100).room(0, null)).toBe(0);
     expect(new CustodyBudget(10, 100).room(20, null)).toBe(0);
+    // What an earlier process acknowledged is taken back whatever the shares say, within the limits.
+    const again = new CustodyBudget(60, 100);
+    again.used = 70;
+    expect([again.canHold(20, 30), again.canHold(20, 31), again.canHold(31, 30)]).toEqual([true, false, false]);
   });
 });
