@@ -82,15 +82,18 @@ export class EpochList {
     const same = (one: Address): boolean =>
       one.port === port && one.text === text && one.prefixLength === prefixLength && one.family === family;
     if (event.present) {
-      this.#return(port, family, text, address);
-      if (this.#addresses.some(same) || this.#addresses.length >= MAX_ADDRESSES) return;
-      this.#addresses.push({ port, family, text, words: wordsOf(address), prefixLength, since: now });
+      const words = wordsOf(address);
+      this.#return(port, family, words);
+      if (!this.#addresses.some(same) && this.#addresses.length < MAX_ADDRESSES)
+        this.#addresses.push({ port, family, text, words, prefixLength, since: now });
+      this.#returnFirst(port, family);
       return;
     }
     const lost = this.#addresses.find(same);
     if (lost === undefined) return;
     const first = this.#addresses.find((one) => one.port === port && one.family === family);
     this.#addresses = this.#addresses.filter((one) => one !== lost);
+    this.#returnFirst(port, family);
     if (family === 4 && this.#translated.has(port) && first === lost) this.#add('source', lost, now);
     if (!this.#lans.has(port)) return;
     const isServed = this.#addresses.some(
@@ -145,15 +148,30 @@ export class EpochList {
     this.changes++;
   }
 
-  /** The address is there again, or another of the same prefix. */
-  #return(port: number, family: 4 | 6, text: string, address: Uint8Array): void {
-    const words = wordsOf(address);
+  /** The prefix has an address again. */
+  #return(port: number, family: 4 | 6, words: Int32Array): void {
+    this.#keep(
+      (epoch) =>
+        epoch.kind !== 'prefix' ||
+        epoch.port !== port ||
+        epoch.family !== family ||
+        !matchesPrefix(words, 0, epoch.words, epoch.prefixLength),
+    );
+  }
+
+  /** The address is the link's first one again: until then masquerading takes another (inet_select_addr in net/ipv4/devinet.c). */
+  #returnFirst(port: number, family: 4 | 6): void {
+    const first = this.#addresses.find((one) => one.port === port && one.family === family);
+    if (first === undefined) return;
+    const { text } = first;
+    this.#keep(
+      (epoch) => epoch.kind !== 'source' || epoch.port !== port || epoch.family !== family || epoch.label !== text,
+    );
+  }
+
+  #keep(isGone: (epoch: Epoch) => boolean): void {
     const before = this.#gone.length;
-    this.#gone = this.#gone.filter((epoch) => {
-      if (epoch.port !== port || epoch.family !== family) return true;
-      if (epoch.kind === 'host' || epoch.kind === 'delegated') return true;
-      return epoch.kind === 'source' ? epoch.label !== text : !matchesPrefix(words, 0, epoch.words, epoch.prefixLength);
-    });
+    this.#gone = this.#gone.filter(isGone);
     if (this.#gone.length < before) this.changes++;
   }
 

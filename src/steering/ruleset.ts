@@ -17,6 +17,9 @@ export const NFT_TABLE = 'tcpfreeze';
 /** NF_IP_PRI_RAW: before connection tracking (-200), after defragmentation (-400). */
 const PRIORITY_RAW = -300;
 
+/** NF_IP_PRI_MANGLE: after connection tracking (-200), before translation (-100). */
+const PRIORITY_MANGLE = -150;
+
 /** After every translation of addresses and everybody's marks (mangle -150, dstnat -100), right before routing. */
 const PRIORITY_LAST = 1_000;
 
@@ -27,6 +30,8 @@ export interface RulesetOptions {
   readonly markSource: boolean;
   /** Connection tracking is in use already, so a rule may ask it (asking switches it on). */
   readonly trackingActive: boolean;
+  /** WAN interfaces whose connections are translated to addresses of theirs; none where tracking is not in use. */
+  readonly translated: readonly string[];
 }
 
 /**
@@ -34,7 +39,7 @@ export interface RulesetOptions {
  * @param lanTimeout seconds after which the LAN interfaces drop out of their set unless refreshed; undefined: never.
  */
 export function ruleset(options: RulesetOptions, lanTimeout?: number): string {
-  const { tun, lan, markSource, trackingActive } = options;
+  const { tun, lan, markSource, trackingActive, translated } = options;
   const flags = lanTimeout === undefined ? '' : 'flags timeout; ';
   const elements = lan.length === 0 ? '' : `elements = { ${lanElements(lan, lanTimeout)} }; `;
   const lanSet = `{ ${lan.map(quoted).join(', ')} }`;
@@ -59,6 +64,18 @@ export function ruleset(options: RulesetOptions, lanTimeout?: number): string {
     lines.push(
       'chain input { type filter hook input priority -1; policy accept; ' +
         'iifname @lost ct state new tcp flags & (fin | syn | rst | ack) != syn counter drop; }',
+    );
+  }
+  if (translated.length > 0) {
+    // Nor forward it back to where it came from, which is the way to an address that was the link's own until a moment ago: that
+    // would be tracked, too, and have the port when the address returns.
+    const stray = translated.map(
+      (name) =>
+        `iifname ${quoted(name)} ct state new tcp flags & (fin | syn | rst | ack) != syn ` +
+        `fib daddr oifname ${quoted(name)} counter drop; `,
+    );
+    lines.push(
+      `chain stray { type filter hook prerouting priority ${PRIORITY_MANGLE}; policy accept; ${stray.join('')}}`,
     );
   }
   if (markSource && lan.length > 0) {

@@ -31,9 +31,12 @@ import {
 import { isQuotable, type RulesetOptions } from './ruleset.ts';
 import { legacyTables } from './surroundings.ts';
 import { hasIpv6, isCosmetic, readSysctl, tunSysctls, writeSysctl } from './sysctl.ts';
+import { findsTranslation } from './translation.ts';
 
 /** Resets stay suppressed for this long after a WAN link came back; by then the near side has spoken or never will. */
 const RESTORED_SECONDS = 10;
+/** As long as connections wait for their address (link/epochs.ts), and a while after. */
+const READDRESSED_SECONDS = 130;
 
 /**
  * Packets that may wait in the TUN for the datapath. With the kernel's default of 500, 50 flows at full speed lost 500 to
@@ -66,6 +69,8 @@ export class Steering {
   readonly #rules: readonly RoutingStep[];
   #nft: NftTable | undefined;
   readonly #lost = new Set<string>();
+  /** WAN interfaces with connections that have lost their address: until when, milliseconds since the epoch. */
+  readonly #readdressed = new Map<string, number>();
   #mtu: number;
   #down = false;
 
@@ -106,12 +111,15 @@ export class Steering {
       table: chooseTable(options.table, states),
       priority: choosePriority(options.priority, states),
     };
+    const isTracking = await isTrackingActive();
+    const isTranslating = isTracking && (await findsTranslation());
     const rulesetOptions = nft
       ? {
           tun: options.tun,
           lan: options.links.filter((link) => link.role === 'lan').map((link) => link.name),
           markSource: readSysctl('ipv4/conf/all/rp_filter') !== '0',
-          trackingActive: await isTrackingActive(),
+          trackingActive: isTracking,
+          translated: isTranslating ? options.links.filter(({ role }) => role === 'wan').map(({ name }) => name) : [],
         }
       : undefined;
     const steering = new Steering(options, report, families, place, rulesetOptions);
@@ -231,7 +239,15 @@ export class Steering {
   /** It is back: suppression ends a little later, when the near side had its chance to speak first. */
   async onLinkRestored(name: string): Promise<void> {
     if (!this.#isWan(name) || !this.#lost.delete(name)) return;
-    await this.#nft?.markLost(name, RESTORED_SECONDS);
+    const left = Math.ceil(((this.#readdressed.get(name) ?? 0) - Date.now()) / 1000);
+    await this.#nft?.markLost(name, Math.max(RESTORED_SECONDS, left));
+  }
+
+  /** Connections over a WAN interface have lost their address, and wait for it. When it returns, the near side has to speak first, too. */
+  async onAddressLost(name: string): Promise<void> {
+    if (!this.#isWan(name)) return;
+    this.#readdressed.set(name, Date.now() + 1000 * READDRESSED_SECONDS);
+    if (!this.#lost.has(name)) await this.#nft?.markLost(name, READDRESSED_SECONDS);
   }
 
   #isWan(name: string): boolean {

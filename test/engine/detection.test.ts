@@ -291,9 +291,13 @@ describe('an address of the uplink that changes', () => {
     new Conversation(rig, PLAIN, 40_001).open();
     expect(phases(rig)).toEqual(['frozen', 'flowing']);
     expect(verdicts(rig)).toEqual([]);
+    // Added beside the other one it is not what connections are translated to.
     address(rig, '203.0.113.5', true);
     rig.settle();
-    expect(phases(rig)).toEqual(['flowing', 'flowing']);
+    expect(phases(rig)).toEqual(['frozen', 'flowing']);
+    address(rig, '203.0.113.6', false);
+    rig.settle();
+    expect(phases(rig)).toEqual(['flowing', 'frozen']);
     expect(old.rig.flows()[0]!.phase).toBe('flowing');
   });
 

@@ -92,8 +92,11 @@ describe('epochs of addresses', () => {
     expect(epochs.covers(1, 4, SERVER, 0, 0, 50)?.label).toBe('203.0.113.5');
     expect([9, 100, 250].map((at) => epochs.covers(1, 4, SERVER, 0, 0, at))).toEqual([null, null, null]);
     expect(epochs.covers(0, 4, SERVER, 0, 0, 50)).toBeNull();
+    // Beside another one it is not what connections are translated to.
     epochs.onAddress(1, event('203.0.113.5', true), 300);
-    expect([epochs.covers(1, 4, SERVER, 0, 0, 50), epochs.size]).toEqual([null, 0]);
+    expect(epochs.covers(1, 4, SERVER, 0, 0, 50)?.label).toBe('203.0.113.5');
+    epochs.onAddress(1, event('203.0.113.6', false), 400);
+    expect([50, 250].map((at) => epochs.covers(1, 4, SERVER, 0, 0, at)?.label)).toEqual([undefined, '203.0.113.6']);
   });
 
   it('a second address that goes takes nobody along: translation uses the first', () => {

@@ -130,6 +130,38 @@ const UPLINKS: readonly Reality[] = [
   },
 ];
 
+const OTHER = '10.81.2.77/24';
+
+/** The provider gives the uplink another address, and takes that back: the link works all the time, but not for these connections. */
+const READDRESSED: Reality = {
+  name: 'the address that connections are translated to is another one for a while',
+  topology: 'nat',
+  // Without it the second address of a network goes with the first.
+  sysctl: { gateway: { 'net.ipv4.conf.all.promote_secondaries': 1 } },
+  tidy: false,
+  flows: [
+    { mode: 'upload', family: 4 },
+    { mode: 'download', family: 4 },
+  ],
+  lose: async ({ lab }) => {
+    await lab.gateway.ip('address', 'add', OTHER, 'dev', 'wan0');
+    await lab.gateway.ip('address', 'del', `${ADDRESS.gatewayWan[4]}/24`, 'dev', 'wan0');
+  },
+  during: async ({ gateway, traffic }) => {
+    const { links } = await gateway.client.status();
+    expect(links.find(({ name }) => name === 'wan0')?.state).toBe('up');
+    const next = await traffic.open({ mode: 'upload', family: 4 });
+    await flowOn([next], 'a connection that begins with the new address');
+    await next.stop();
+    expect(await next.finished()).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
+  },
+  restore: async ({ lab }) => {
+    // As NetworkManager does it: both for a moment.
+    await lab.gateway.ip('address', 'add', `${ADDRESS.gatewayWan[4]}/24`, 'dev', 'wan0');
+    await lab.gateway.ip('address', 'del', OTHER, 'dev', 'wan0');
+  },
+};
+
 /** A delegated prefix is another one after the outage, and the old one is still routed for a while (RFC 9096). */
 const RENUMBERED: Reality = {
   name: 'the delegated IPv6 prefix changes during the outage',
@@ -161,8 +193,8 @@ describe.skipIf(!able)('router realities', () => {
     await tellReality(reality);
   });
 
-  test(RENUMBERED.name, async () => {
-    await tellReality(RENUMBERED);
+  test.each([RENUMBERED, READDRESSED])('$name', async (reality) => {
+    await tellReality(reality);
   });
 
   test.each(ROUTING)('$name', async (reality) => {

@@ -1,10 +1,16 @@
 import { expect, test } from 'vitest';
 import { addTable, isQuotable, markLost, type RulesetOptions, refreshLan } from '../../src/steering/ruleset.ts';
 
-const OPTIONS: RulesetOptions = { tun: 'tf0', lan: ['lan0', 'lan1'], markSource: false, trackingActive: false };
+const OPTIONS: RulesetOptions = {
+  tun: 'tf0',
+  lan: ['lan0', 'lan1'],
+  markSource: false,
+  trackingActive: false,
+  translated: [],
+};
 
 test('one line: an interactive nft ends a command at the line end', () => {
-  const all = { ...OPTIONS, markSource: true, trackingActive: true };
+  const all = { ...OPTIONS, markSource: true, trackingActive: true, translated: ['wan0'] };
   for (const text of [
     addTable(all, 'owner'),
     addTable(all, 'plain', 12),
@@ -31,6 +37,12 @@ test('in a plain table the LAN interfaces time out', () => {
 test('connection tracking is asked only where it is on already', () => {
   expect(addTable(OPTIONS, 'owner')).not.toContain('ct state');
   expect(addTable({ ...OPTIONS, trackingActive: true }, 'owner')).toContain('ct state new');
+});
+
+test('what comes back to an address that is gone is dropped only where connections are translated', () => {
+  expect(addTable({ ...OPTIONS, trackingActive: true }, 'owner')).not.toContain('chain stray');
+  const text = addTable({ ...OPTIONS, trackingActive: true, translated: ['wan0', 'wan1'] }, 'owner');
+  expect(text.match(/fib daddr oifname "wan\d" counter drop/g)).toHaveLength(2);
 });
 
 test('marks only where sources are validated', () => {
