@@ -5,6 +5,10 @@
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /opt/tcpfreeze
+# raw-socket, the gateway's echo requests, is compiled against the headers that the official image brings with its Node.js.
+# Where they are not there it is left out: the gateway does without echoes and says so.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ make python3 && rm -rf /var/lib/apt/lists/*
+ENV npm_config_nodedir=/usr/local
 COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
 COPY src ./src
 # `npm ci` compiles, too (the prepare script); afterwards only what runs is kept.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Entry of the client: uploads a file, downloads it again, compares the hashes, and tells how long each transfer stood
-# still at most; over and over.
-#   SERVER         address of the server
+# still at most; over and over, by each address of the server in turn.
+#   SERVER         addresses of the server, of both families
 #   MEBIBYTES      size of the file
 #   TRANSFERS=off  set up the network only
 set -eu

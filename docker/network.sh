@@ -2,8 +2,8 @@
 #
 # The engine names interfaces as it likes, and differently after `docker network disconnect` and `connect`; what is
 # constant is the address. So:
-#   NAMES   "ADDRESS=NAME ..."            what has this address is found under this name
-#   ROUTES  "PREFIX=NEXTHOP ..."          routes, put back when an interface returns; `default` is a prefix, too
+#   NAMES   "ADDRESS=NAME ..."            what has this IPv4 address is found under this name
+#   ROUTES  "PREFIX=NEXTHOP ..."          routes of both families, put back when an interface returns; `default` is a prefix, too
 #   SHAPE   "NAME=MBITS ..."              outgoing rate of an interface, in Mb/s
 #   DELAY   milliseconds of one-way delay on shaped interfaces, where the kernel has netem
 
@@ -12,7 +12,7 @@ say() { echo "$(date +%H:%M:%S) $*"; }
 # The interface with an address, other than the one that is to have it.
 interface_of() { ip -o -4 address show | awk -v want="$1/" -v but="$2" 'index($4, want) == 1 && $2 != but { print $2, $4; exit }'; }
 
-# The constant name is a bridge with the engine's interface as its only port, and has its address. Renaming that interface would
+# The constant name is a bridge with the engine's interface as its only port, and has its addresses. Renaming that interface would
 # be simpler, but then the engine does not find it any more and `docker network disconnect` leaves it where it is
 # (measured with Docker Engine 20.10). A bridge without a port has no carrier: it is as if the cable had been pulled.
 apply_names() {
@@ -20,26 +20,33 @@ apply_names() {
     name=${pair#*=}
     if [ -d "/sys/class/net/$name" ] && [ -z "$(ls "/sys/class/net/$name/brif")" ]; then
       # The engine refuses to bring an address back that is here already.
-      ip address flush dev "$name"
+      ip address flush dev "$name" scope global
     fi
     found=$(interface_of "${pair%%=*}" "$name")
     [ -n "$found" ] || continue
     current=${found% *} address=${found#* }
-    ip address flush dev "$current"
+    address6=$(ip -o -6 address show dev "$current" scope global | awk '{ print $4; exit }')
+    ip address flush dev "$current" scope global
+    # IPv6 routes outlive their address.
+    ip -6 route del default dev "$current" 2>/dev/null || true
     if ! [ -d "/sys/class/net/$name" ]; then
       # The port's own hardware address, for good: neighbours go on knowing it while there is no port.
       ip link add name "$name" address "$(cat "/sys/class/net/$current/address")" type bridge
-      ip link set dev "$name" up
+      # Without a link-local address nothing resolves IPv6 neighbours.
+      ip link set dev "$name" addrgenmode eui64 up
     fi
     ip link set dev "$current" master "$name" up && ip address add "$address" dev "$name" && say "${pair%%=*} came on $current: $name"
+    # Nobody else has it: waiting for the answer of a duplicate would only delay what is under way.
+    if [ -n "$address6" ]; then ip address add "$address6" dev "$name" nodad; fi
   done
 }
 
 apply_routes() {
   for pair in ${ROUTES:-}; do
-    [ -n "$(ip -4 route show exact "${pair%%=*}" via "${pair#*=}")" ] && continue
+    case ${pair#*=} in *:*) family=-6 ;; *) family=-4 ;; esac
+    [ -n "$(ip $family route show exact "${pair%%=*}" via "${pair#*=}")" ] && continue
     # Fails while the interface towards the next hop is down; the next change of an interface brings another attempt.
-    ip -4 route replace "${pair%%=*}" via "${pair#*=}" 2>/dev/null || true
+    ip $family route replace "${pair%%=*}" via "${pair#*=}" 2>/dev/null || true
   done
 }
 

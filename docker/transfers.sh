@@ -39,10 +39,19 @@ timed() {
 
 seconds() { awk -v h="$1" 'BEGIN { printf "%.1f s", h / 100 }'; }
 
-until $curl --max-time 2 "http://$SERVER:8080/alive" 2>/dev/null; do sleep 0.5; done
+# As it stands in a URL.
+host_of() { case $1 in *:*) echo "[$1]" ;; *) echo "$1" ;; esac; }
+
+for server in $SERVER; do
+  until $curl --max-time 2 "http://$(host_of "$server"):8080/alive" 2>/dev/null; do sleep 0.5; done
+done
 say "the server answers; a file of $mebibytes MiB goes to and fro"
 while :; do
-  timed upload $curl --upload-file "$sent" "http://$SERVER:8080/file" || { sleep 1; continue; }
-  timed download $curl --output "$received" "http://$SERVER:8080/file" || { sleep 1; continue; }
-  if [ "$(sha256sum <"$received")" = "$hash" ]; then say "hashes equal"; else say "HASHES DIFFER"; exit 1; fi
+  for server in $SERVER; do
+    url="http://$(host_of "$server"):8080/file"
+    case $server in *:*) family=IPv6 ;; *) family=IPv4 ;; esac
+    timed "upload, $family" $curl --upload-file "$sent" "$url" || { sleep 1; continue; }
+    timed "download, $family" $curl --output "$received" "$url" || { sleep 1; continue; }
+    if [ "$(sha256sum <"$received")" = "$hash" ]; then say "hashes equal"; else say "HASHES DIFFER"; exit 1; fi
+  done
 done

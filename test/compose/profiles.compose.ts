@@ -49,9 +49,9 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
       }
     });
 
-    test('a transfer outlives `ip link set down`, and its sender does not back off', async () => {
+    test('a transfer by IPv4 outlives `ip link set down`, and its sender does not back off', async () => {
       onTestFinished(() => stack.linkUp());
-      const transfer = await stack.transfer(MEBIBYTES);
+      const transfer = await stack.transfer(MEBIBYTES, 4);
       await stack.linkDown();
       await until('the connection is frozen', 5, async () => (await stack.status()).flows.frozen >= 1);
       const atCut = await stack.sender(transfer);
@@ -71,8 +71,8 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
       await until('no flow is frozen', 10, async () => (await stack.status()).flows.frozen === 0);
     });
 
-    test('a transfer outlives `docker network disconnect`: the interface returns as another one', async () => {
-      const transfer = await stack.transfer(MEBIBYTES);
+    test('a transfer by IPv6 outlives `docker network disconnect`: the interface returns as another one', async () => {
+      const transfer = await stack.transfer(MEBIBYTES, 6);
       await stack.unplug();
       await until('the connection is frozen', 5, async () => (await stack.status()).flows.frozen >= 1);
       const atCut = await stack.sender(transfer);
@@ -89,23 +89,23 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
       expect(link?.state).toBe('up');
       // Steered again, not merely forwarded: the next transfer is tracked.
       const before = (await stack.status()).counters.packets!;
-      const next = await stack.transfer(8);
+      const next = await stack.transfer(8, 6);
       expect((await next.done).hash).toBe(next.sent);
       // 8 MiB in super-packets of 64 KiB are 128 at least, and as many acknowledgements.
       expect((await stack.status()).counters.packets).toBeGreaterThan(before + 100);
     });
 
-    test('an ssh session and an MQTT subscription outlive it, too', async () => {
+    test('an ssh session (IPv6) and an MQTT subscription (IPv4) outlive it, too', async () => {
       onTestFinished(() => stack.linkUp());
       const lines = Array.from({ length: 40 }, (_, index) => `line ${index}`).join('\n');
-      const ssh = `i=0; while [ $i -lt 40 ]; do echo "line $i"; i=$((i+1)); sleep 0.2; done | ${stack.ssh} cat`;
+      const ssh = `i=0; while [ $i -lt 40 ]; do echo "line $i"; i=$((i+1)); sleep 0.2; done | ${stack.ssh(6)} cat`;
       const session = stack.as('guest', 'client', 'sh', '-c', ssh);
       const subscription = stack.as(
         'guest',
         'client',
         'mosquitto_sub',
         '-h',
-        stack.server,
+        stack.server(4),
         '-t',
         'story',
         '-C',
@@ -167,7 +167,7 @@ describe.skipIf(reason !== null)(`without tcpfreeze${note}`, () => {
   });
 
   test('the same cut makes the sender repeat itself and back off', async () => {
-    const transfer = await stack.transfer(MEBIBYTES);
+    const transfer = await stack.transfer(MEBIBYTES, 4);
     await stack.linkDown();
     const atCut = await stack.sender(transfer);
     await pause(OUTAGE_MILLIS);

@@ -10,11 +10,26 @@ import { attempt, composeCommand, docker, type Outcome, succeed, until } from '.
 
 export type Profile = 'router' | 'nat' | 'access';
 
-/** Where each profile loses its link: the gateway's interface, and the network and address behind it. */
+/** Where each profile loses its link: the gateway's interface, and the network and addresses behind it. */
 const LOST = {
-  router: { link: 'wan0', network: 'router-wan', address: '10.82.2.3', server: '10.82.3.2' },
-  nat: { link: 'wan0', network: 'nat-wan', address: '10.83.2.3', server: '10.83.2.2' },
-  access: { link: 'lan0', network: 'access-lan', address: '10.84.1.3', server: '10.84.2.2' },
+  router: {
+    link: 'wan0',
+    network: 'router-wan',
+    address: { 4: '10.82.2.3', 6: 'fd82:2::3' },
+    server: { 4: '10.82.3.2', 6: 'fd82:3::2' },
+  },
+  nat: {
+    link: 'wan0',
+    network: 'nat-wan',
+    address: { 4: '10.83.2.3', 6: 'fd83:2::3' },
+    server: { 4: '10.83.2.2', 6: 'fd83:2::2' },
+  },
+  access: {
+    link: 'lan0',
+    network: 'access-lan',
+    address: { 4: '10.84.1.3', 6: 'fd84:1::3' },
+    server: { 4: '10.84.2.2', 6: 'fd84:2::2' },
+  },
 } as const;
 
 /** Congestion and loss state of the sending socket, as `ss -ti` words it. */
@@ -58,10 +73,12 @@ export class Stack {
   async up(): Promise<void> {
     const roles = ['gateway', 'server', 'client', 'viewer', ...(this.profile === 'router' ? ['link'] : [])];
     await this.compose('up', '-d', ...roles.map((role) => `${this.profile}-${role}`));
-    await until('the client reaches the server', 20, async () => {
-      const { exitCode } = await this.try('client', 'curl', '-sf', '-m', '1', `${this.#url}/alive`);
-      return exitCode === 0;
-    });
+    for (const family of [4, 6] as const) {
+      await until(`the client reaches the server by IPv${family}`, 20, async () => {
+        const { exitCode } = await this.try('client', 'curl', '-sf', '-m', '1', `${this.#url(family)}/alive`);
+        return exitCode === 0;
+      });
+    }
   }
 
   async down(): Promise<void> {
@@ -102,14 +119,14 @@ export class Stack {
   }
 
   /** Address of the server. */
-  get server(): string {
-    return LOST[this.profile].server;
+  server(family: 4 | 6): string {
+    return LOST[this.profile].server[family];
   }
 
   /** A command line that logs in at the server. */
-  get ssh(): string {
+  ssh(family: 4 | 6): string {
     const options = 'StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes';
-    return `ssh -i /opt/keys/guest -p 2222 -o ${options} guest@${this.server}`;
+    return `ssh -i /opt/keys/guest -p 2222 -o ${options} guest@${this.server(family)}`;
   }
 
   async try(role: string, ...command: string[]): Promise<Outcome> {
@@ -134,24 +151,16 @@ export class Stack {
     await docker('network', 'disconnect', this.#network, await this.container('gateway'));
   }
 
-  /** Another interface, with the same address. */
+  /** Another interface, with the same addresses. */
   async plug(): Promise<void> {
-    await docker(
-      'network',
-      'connect',
-      '--ip',
-      LOST[this.profile].address,
-      this.#network,
-      await this.container('gateway'),
-    );
+    const { address } = LOST[this.profile];
+    const own = ['--ip', address[4], '--ip6', address[6]];
+    await docker('network', 'connect', ...own, this.#network, await this.container('gateway'));
   }
 
-  /**
-   * Starts a transfer of random bytes away from the endpoint that gets frozen, and returns when it is well under way.
-   * @param server its address; default: the IPv4 one
-   */
-  async transfer(mebibytes: number, server = this.server): Promise<Transfer> {
-    const url = `http://${server.includes(':') ? `[${server}]` : server}:8080`;
+  /** Starts a transfer of random bytes away from the endpoint that gets frozen, and returns when it is well under way. */
+  async transfer(mebibytes: number, family: 4 | 6): Promise<Transfer> {
+    const url = this.#url(family);
     const sender = this.profile === 'access' ? 'server' : 'client';
     const file = `/tmp/sent-${mebibytes}`;
     const place = sender === 'client' ? file : '/srv/www/sent';
@@ -205,8 +214,9 @@ export class Stack {
     return `${this.project}_${LOST[this.profile].network}`;
   }
 
-  get #url(): string {
-    return `http://${LOST[this.profile].server}:8080`;
+  #url(family: 4 | 6): string {
+    const server = this.server(family);
+    return `http://${family === 6 ? `[${server}]` : server}:8080`;
   }
 }
 

@@ -11,9 +11,11 @@ import { parse as parseYaml, stringify } from 'yaml';
 import { COUNTERS_BYTES } from '../../src/base/figures.ts';
 import { EventHistory, toEventJson } from '../../src/control/history.ts';
 import { Metrics } from '../../src/control/metrics.ts';
+import { complaintsOfTypes } from './grafana-types.ts';
 import { NO_FLOWS, sampleStatus } from './samples.ts';
 
 const PACKAGING = resolve(import.meta.dirname, '../../packaging');
+const DASHBOARD = join(PACKAGING, 'grafana/tcpfreeze.json');
 const ALERTS = join(PACKAGING, 'prometheus/alerts.yaml');
 const SCRAPE = join(PACKAGING, 'prometheus/scrape.yaml');
 
@@ -38,7 +40,7 @@ interface Dashboard {
   readonly schemaVersion: number;
   readonly panels: readonly Panel[];
   readonly templating: { readonly list: readonly { readonly name: string; readonly type: string }[] };
-  readonly annotations: { readonly list: readonly { readonly expr: string }[] };
+  readonly annotations: { readonly list: readonly { readonly target: Target }[] };
 }
 
 interface Rules {
@@ -52,12 +54,12 @@ interface Rules {
   }[];
 }
 
-const dashboard = JSON.parse(readFileSync(join(PACKAGING, 'grafana/tcpfreeze.json'), 'utf8')) as Dashboard;
+const dashboard = JSON.parse(readFileSync(DASHBOARD, 'utf8')) as Dashboard;
 const rules = (parseYaml(readFileSync(ALERTS, 'utf8')) as Rules).groups.flatMap((group) => group.rules);
 const queries = dashboard.panels.flatMap((panel) => (panel.targets ?? []).map(({ expr }) => expr));
 const expressions = [
   ...queries,
-  ...dashboard.annotations.list.map(({ expr }) => expr),
+  ...dashboard.annotations.list.map(({ target }) => target.expr),
   ...rules.map(({ expr }) => expr),
 ];
 
@@ -108,6 +110,19 @@ describe('dashboard', () => {
       expect(refs.length).toBeGreaterThan(0);
       expect(new Set(refs).size).toBe(refs.length);
     }
+  });
+
+  test('has the format that Grafana Labs publish as types: dashboard, panels, their options and fields', () => {
+    expect(complaintsOfTypes(readFileSync(DASHBOARD, 'utf8'))).toEqual([]);
+  });
+
+  test.each([
+    ['an option that its panel does not have', '"legend":', '"legends":'],
+    ['an unknown word', '"mode": "absolute"', '"mode": "relative"'],
+  ])('%s would be noticed', (_what, right, wrong) => {
+    const text = readFileSync(DASHBOARD, 'utf8');
+    expect(text).toContain(right);
+    expect(complaintsOfTypes(text.replaceAll(right, wrong))).not.toEqual([]);
   });
 
   test('panels lie within its 24 columns and do not overlap', () => {
