@@ -17,6 +17,8 @@ export interface Loaded {
   length: number;
   /** Of it, bytes that the capture has. */
   kept: number;
+  /** A checksum was computed anew; otherwise the first `kept` bytes are those of the capture. */
+  isMended: boolean;
 }
 
 /** Length that the IP header states, or `kept` where it states none that can be. */
@@ -44,6 +46,7 @@ export function load(
 ): boolean {
   const stated = statedLength(ip, 0, ip.length);
   if (ip.length > room || stated > room) return false;
+  result.isMended = false;
   result.kept = stated >= 20 ? Math.min(ip.length, stated) : ip.length;
   target.set(result.kept === ip.length ? ip : ip.subarray(0, result.kept), offset);
   result.length = result.kept;
@@ -59,15 +62,17 @@ export function load(
     packet.parse(offset, result.length, 0);
     return true;
   }
-  if (kind === KIND_TCP) mendChecksum(packet, result.length > result.kept);
+  if (kind === KIND_TCP) result.isMended = mendChecksum(packet, result.length > result.kept);
   return true;
 }
 
-function mendChecksum(packet: Packet, force: boolean): void {
+/** @returns whether there was anything to mend */
+function mendChecksum(packet: Packet, force: boolean): boolean {
   const { view, bytes, tcpAt, end } = packet;
   const pseudo = pseudoSum(bytes, packet.srcAt, packet.family, PROTOCOL_TCP, end - tcpAt);
   const at = tcpAt + TCP_CHECKSUM;
-  if (!force && view.getUint16(at) !== pseudo) return;
+  if (!force && view.getUint16(at) !== pseudo) return false;
   view.setUint16(at, 0);
   view.setUint16(at, finish(sum16(bytes, tcpAt, end, pseudo)));
+  return true;
 }

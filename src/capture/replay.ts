@@ -108,7 +108,7 @@ export class Replay {
   readonly #packet = new Packet();
   readonly #madePacket = new Packet();
   readonly #headers = new Uint8Array(HEADERS_MAX);
-  readonly #loaded: Loaded = { length: 0, kept: 0 };
+  readonly #loaded: Loaded = { length: 0, kept: 0, isMended: false };
   readonly #deed = newDeed();
   readonly #lostSides: [boolean, boolean] = [false, false];
   #lostPrefixes: Prefix[] = [];
@@ -257,7 +257,7 @@ export class Replay {
     }
     // Only headers are ever rewritten, and only those of TCP.
     const headers = isTcp ? Math.min(kept, packet.payloadAt - offset) : 0;
-    for (let i = 0; i < headers; i++) this.#headers[i] = this.#arena[offset + i]!;
+    if (this.#loaded.isMended) this.#headers.set(this.#arena.subarray(offset, offset + headers));
     const verdict = this.#engine.handlePacket(offset, length, now);
     if (verdict === FORWARD) this.#passOn(frame, offset, headers, now);
     else {
@@ -288,8 +288,10 @@ export class Replay {
     const { packets } = this.record;
     const { length, kept } = this.#loaded;
     const packet = this.#packet;
+    const before = this.#loaded.isMended ? this.#headers : frame;
+    const arena = this.#arena;
     let isChanged = false;
-    for (let i = 0; i < headers && !isChanged; i++) isChanged = this.#headers[i] !== this.#arena[offset + i];
+    for (let i = 0; i < headers && !isChanged; i++) isChanged = before[i] !== arena[offset + i];
     if (!isChanged) {
       packets.forwarded++;
       const { sink } = this.#options;
