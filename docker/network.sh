@@ -23,22 +23,31 @@ apply_names() {
       ip address flush dev "$name" scope global
     fi
     found=$(interface_of "${pair%%=*}" "$name")
-    [ -n "$found" ] || continue
-    current=${found% *} address=${found#* }
-    address6=$(ip -o -6 address show dev "$current" scope global | awk '{ print $4; exit }')
-    ip address flush dev "$current" scope global
-    # IPv6 routes outlive their address.
-    ip -6 route del default dev "$current" 2>/dev/null || true
-    if ! [ -d "/sys/class/net/$name" ]; then
-      # The port's own hardware address, for good: neighbours go on knowing it while there is no port.
-      ip link add name "$name" address "$(cat "/sys/class/net/$current/address")" type bridge
-      # Without a link-local address nothing resolves IPv6 neighbours.
-      ip link set dev "$name" addrgenmode eui64 up
+    if [ -n "$found" ]; then
+      current=${found% *} address=${found#* }
+      ip -4 address flush dev "$current"
+      if ! [ -d "/sys/class/net/$name" ]; then
+        # The port's own hardware address, for good: neighbours go on knowing it while there is no port.
+        ip link add name "$name" address "$(cat "/sys/class/net/$current/address")" type bridge
+        # Without a link-local address nothing resolves IPv6 neighbours.
+        ip link set dev "$name" addrgenmode eui64 up
+      fi
+      ip link set dev "$current" master "$name" up && ip address add "$address" dev "$name" && say "${pair%%=*} came on $current: $name"
     fi
-    ip link set dev "$current" master "$name" up && ip address add "$address" dev "$name" && say "${pair%%=*} came on $current: $name"
-    # Nobody else has it: waiting for the answer of a duplicate would only delay what is under way.
-    if [ -n "$address6" ]; then ip address add "$address6" dev "$name" nodad; fi
+    for port in "/sys/class/net/$name/brif"/*; do
+      if [ -e "$port" ]; then take_over "${port##*/}" "$name"; fi
+    done
   done
+}
+
+# IPv6 addresses of a port become the bridge's: the engine sets them after the IPv4 one, so perhaps only now. Routes outlive them.
+take_over() {
+  for address in $(ip -o -6 address show dev "$1" scope global | awk '{ print $4 }'); do
+    ip address delete "$address" dev "$1"
+    # Nobody else has it: waiting for the answer of a duplicate would only delay what is under way.
+    ip address add "$address" dev "$2" nodad
+  done
+  ip -6 route delete default dev "$1" 2>/dev/null || true
 }
 
 apply_routes() {
