@@ -22,6 +22,9 @@ table inet home {
   chain postrouting {
     type nat hook postrouting priority srcnat;
     oifname "wan0" masquerade
+    # The engine's own interface, for the moment in which it has an IPv6 address and is not yet the port of wan0: a connection
+    # that is tracked untranslated stays so.
+    oifname "eth*" masquerade
   }
 }
 NFT

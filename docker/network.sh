@@ -32,6 +32,8 @@ apply_names() {
         # Without a link-local address nothing resolves IPv6 neighbours.
         ip link set dev "$name" addrgenmode eui64 up
       fi
+      # Before the link is there, so that what waits for it does not leave by another way.
+      take_over "$current" "$name"
       ip link set dev "$current" master "$name" up && ip address add "$address" dev "$name" && say "${pair%%=*} came on $current: $name"
     fi
     for port in "/sys/class/net/$name/brif"/*; do
