@@ -44,10 +44,10 @@ apply_names() {
 
 # IPv6 addresses of a port become the bridge's: the engine sets them after the IPv4 one, so perhaps only now. Routes outlive them.
 take_over() {
-  for address in $(ip -o -6 address show dev "$1" scope global | awk '{ print $4 }'); do
-    ip address delete "$address" dev "$1"
+  for address6 in $(ip -o -6 address show dev "$1" scope global | awk '{ print $4 }'); do
+    ip address delete "$address6" dev "$1"
     # Nobody else has it: waiting for the answer of a duplicate would only delay what is under way.
-    ip address add "$address" dev "$2" nodad
+    ip address add "$address6" dev "$2" nodad
   done
   ip -6 route delete default dev "$1" 2>/dev/null || true
 }
