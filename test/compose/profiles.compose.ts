@@ -53,7 +53,7 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
       onTestFinished(() => stack.linkUp());
       const transfer = await stack.transfer(MEBIBYTES, 4);
       await stack.linkDown();
-      await until('the connection is frozen', 5, async () => (await stack.status()).flows.frozen >= 1);
+      await until('the connection is frozen', 15, async () => (await stack.status()).flows.frozen >= 1);
       const atCut = await stack.sender(transfer);
       await pause(OUTAGE_MILLIS);
       const atEnd = await stack.sender(transfer);
@@ -74,7 +74,7 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
     test('a transfer by IPv6 outlives `docker network disconnect`: the interface returns as another one', async () => {
       const transfer = await stack.transfer(MEBIBYTES, 6);
       await stack.unplug();
-      await until('the connection is frozen', 5, async () => (await stack.status()).flows.frozen >= 1);
+      await until('the connection is frozen', 15, async () => (await stack.status()).flows.frozen >= 1);
       const atCut = await stack.sender(transfer);
       await pause(OUTAGE_MILLIS);
       const atEnd = await stack.sender(transfer);
@@ -115,13 +115,13 @@ for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Pr
       );
       // Waited for later; until then a failure must not count as unhandled.
       for (const one of [session, subscription]) one.catch(() => {});
-      await until('both are connected', 10, async () => (await stack.status()).flows.total >= 2);
+      await until('both are connected', 30, async () => (await stack.status()).flows.flowing >= 2);
       const publish =
         'i=0; while [ $i -lt 40 ]; do mosquitto_pub -h 127.0.0.1 -t story -m "line $i"; i=$((i+1)); sleep 0.2; done';
       const published = stack.as('guest', 'server', 'sh', '-c', publish);
       await pause(1_000);
       await stack.linkDown();
-      await until('both are frozen', 5, async () => (await stack.status()).flows.frozen >= 2);
+      await until('both are frozen', 15, async () => (await stack.status()).flows.frozen >= 2);
       await pause(OUTAGE_MILLIS);
       await stack.linkUp();
       await published;
