@@ -4,6 +4,7 @@ import { captureCostText, measureCaptureCost } from './capture-cost.ts';
 import { detectionText, playDetections } from './detection.ts';
 import { floodText, measureFlood } from './flood.ts';
 import { measureIdle } from './idle.ts';
+import { journalText, measureJournal } from './journal.ts';
 import { measureLatency } from './latency.ts';
 import { playOutages } from './outages.ts';
 import { measureReplay } from './replay-speed.ts';
@@ -52,6 +53,10 @@ export const PARTS: Readonly<Record<string, (options: PartOptions) => Promise<Pa
   detection: async ({ seconds, onProgress }) => {
     const json = await playDetections(seconds, onProgress);
     return { json, lines: detectionText(json) };
+  },
+  journal: async (options) => {
+    const json = await measureJournal(options);
+    return { json, lines: journalText(json) };
   },
   flood: async (options) => {
     const json = await measureFlood(options);
