@@ -126,15 +126,20 @@ export class Captures {
   }
 
   async #stop(capture: LiveCapture): Promise<void> {
-    await this.#detach(capture);
+    const isDetached = await this.#detach(capture);
     await capture.end();
     // Ordinarily done by now; the order of two callbacks is nobody's promise.
     this.#onEnded(capture, await capture.ended);
+    if (isDetached) capture.recycle();
   }
 
-  /** A datapath that is gone has let go. */
-  async #detach({ id }: LiveCapture): Promise<void> {
-    await this.#host?.detachCapture(id).catch(() => {});
+  /** A datapath that is gone has let go. @returns whether it has said so */
+  async #detach({ id }: LiveCapture): Promise<boolean> {
+    const said = await this.#host?.detachCapture(id).then(
+      () => true,
+      () => false,
+    );
+    return said === true;
   }
 
   #onEnded(capture: LiveCapture, failure: TcpfreezeError | null): void {

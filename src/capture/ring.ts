@@ -43,6 +43,11 @@ export class Ring {
     return new SharedArrayBuffer(DATA_AT + size);
   }
 
+  /** Makes used memory as good as new; what its records held stays, and is never read. Nobody may have a view of it any more. */
+  static clear(memory: SharedArrayBuffer): void {
+    new Uint8Array(memory, 0, DATA_AT).fill(0);
+  }
+
   /** A view of a ring, for its writer or its reader. */
   constructor(memory: SharedArrayBuffer) {
     this.#size = memory.byteLength - DATA_AT;

@@ -55,6 +55,30 @@ describe('ring', () => {
     expect(ring.reserve(1 << 14)).toBe(true);
   });
 
+  test('used memory that was cleared is a new ring', () => {
+    const memory = Ring.allocate(1 << 16);
+    const used = new Ring(memory);
+    for (let i = 0; i < 100; i++) put(used, 100, 1);
+    used.count(COUNT_SEEN, 2);
+    used.addUnderWay(5);
+    used.end();
+    Ring.clear(memory);
+    const [writer, reader] = [new Ring(memory), new Ring(memory)];
+    expect([reader.next(), reader.isEnded, reader.underWay, total(reader.counters, COUNT_SEEN)]).toEqual([
+      0,
+      false,
+      0,
+      0,
+    ]);
+    for (let i = 0; put(writer, 1000, i & 0xff); i++) {
+      expect(reader.next()).toBe(1 + (i & 1));
+      expect(reader.bytes[reader.at + RECORD_HEADER]).toBe(i & 0xff);
+      reader.release();
+    }
+    reader.giveBack();
+    expect(put(writer, 1000, 1)).toBe(true);
+  });
+
   test('counters are shared and summed', () => {
     const memory = Ring.allocate(1 << 16);
     const writer = new Ring(memory);
