@@ -95,7 +95,7 @@ function expectIntact(network: Network): void {
 describe('packets swallowed', () => {
   it.each([1, 3])('under %i downloads: noticed within 1 s, though nobody asks', (count) => {
     const network = makeNetwork();
-    for (let i = 0; i < count; i++) addFlow(network, {}, writes(150_000_000 / count), [i, i]);
+    for (let i = 0; i < count; i++) addFlow(network, {}, writes(90_000_000 / count), [i, i]);
     network.at(CUT, () => network.cut('wan', 'none', 0));
     network.at(CUT + seconds(10), () => network.restore('wan', 'none', 0));
     network.run(CUT + seconds(10));
@@ -197,7 +197,7 @@ describe('a host of the LAN', () => {
 describe('a link whose carrier flaps at 1 Hz', () => {
   it('is frozen and thawed twice at most, and given back soon after it is steady', () => {
     const network = makeNetwork();
-    addFlow(network, writes(150_000_000), {});
+    addFlow(network, writes(100_000_000), {});
     for (let i = 0; i < 60; i++) {
       network.at(CUT + seconds(i), () => network.cut('wan', 'carrier', 0));
       network.at(CUT + seconds(i + 0.5), () => network.restore('wan', 'carrier', 0));
