@@ -1,5 +1,11 @@
-/** Finds the gateway behind its supervisor. */
+/** The gateway behind its supervisor, and what is asked of the two. */
 import { readFileSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
+
+/** How long nothing may pass; time spent waiting for a processor does not count for the watchdogs, up to 15 s. */
+export function stallSeconds(): number {
+  return loadavg()[0]! > availableParallelism() ? 20 : 2;
+}
 
 /** The gateway that the supervisor has started: the process below `pid` that is marked as supervised. */
 export function childOf(pid: number): number | undefined {

@@ -4,7 +4,7 @@ import { monotonicMicros } from '../../src/lab/link-handle.ts';
 import { until } from '../../src/lab/wait.ts';
 import { storiesPossible } from '../e2e/story-goals.ts';
 import { Router } from '../steering/router.ts';
-import { childOf } from './supervised.ts';
+import { childOf, stallSeconds } from './supervised.ts';
 
 describe.skipIf(!storiesPossible)('the supervisor', () => {
   let router: Router;
@@ -30,6 +30,6 @@ describe.skipIf(!storiesPossible)('the supervisor', () => {
     gateway.signal('SIGTERM');
     expect(await gateway.exited).toBe(0);
     expect(await router.dump()).toBe(before);
-    expect(took).toBeLessThan(2);
+    expect(took).toBeLessThan(stallSeconds());
   });
 });
