@@ -110,7 +110,7 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
     const result = isAhead ? 0 : onAck(sender, receiver, packet, now);
     if (!isAhead && packet.ack !== sender.rcvNxt) return result;
     // It arrives after all, and its timestamp with it.
-    if (packet.tsAt >= 0 && seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
+    if (packet.tsAt >= 0) learnTimestamp(flow, sender, packet);
     return result | STALE_SEQ;
   }
   // An ACK that moves backwards is old, one beyond what was sent is a lie (RFC 9293 3.10.7.4, RFC 5961 5.2).
@@ -147,12 +147,7 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
     sender.finSent = true;
     sender.finSeq = (end - 1) | 0;
   }
-  if (packet.tsAt >= 0) {
-    if (flow.adopted && !sender.timestamps) {
-      sender.timestamps = true;
-      sender.tsVal = packet.tsVal;
-    } else if (seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
-  }
+  if (packet.tsAt >= 0) learnTimestamp(flow, sender, packet);
   if ((flags & URG) !== 0) {
     sender.hasUrgent = true;
     sender.urgentEnd = (seq + packet.urgent) | 0;
@@ -170,6 +165,13 @@ export function track(flow: Flow, direction: 0 | 1, packet: Packet, now: Micros)
 /** The option's value (RFC 5482 3): the top bit says minutes instead of seconds; 0 is reserved and means nothing. */
 function userTimeoutOf(raw: number): Micros {
   return seconds((raw & 0x7fff) * ((raw & 0x8000) === 0 ? 1 : 60));
+}
+
+/** The newest; of an adopted flow the first one that is seen. */
+function learnTimestamp(flow: Flow, sender: Half, packet: Packet): void {
+  const isFirst = flow.adopted && !sender.timestamps;
+  if (isFirst) sender.timestamps = true;
+  if (isFirst || seqGe(packet.tsVal, sender.tsVal)) sender.tsVal = packet.tsVal;
 }
 
 function onAck(sender: Half, receiver: Half, packet: Packet, now: Micros): number {
