@@ -15,6 +15,7 @@ import { BYPASS, CLOSING, FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { FreezeContext } from '../freeze/context.ts';
 import { EchoProbe } from '../link/echo.ts';
+import type { Epoch } from '../link/epochs.ts';
 import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import type { Host } from '../link/hosts.ts';
 import { Link, type LinkMonitor } from '../link/monitor.ts';
@@ -159,18 +160,22 @@ export class Detection {
       this.#verdicts.say(link, 'lease', null, now, 'has an address again');
   }
 
+  /** The change of addresses that took the frozen `flow`'s far side away, or null. */
+  #epochOf(flow: Flow): Epoch | null {
+    const far = flow.near === 0 ? 1 : 0;
+    const at = flow.index * KEY_WORDS;
+    const { port } = flow.halves[far];
+    const { keys } = this.#table;
+    return this.#monitor.epochs.covers(port, flow.family, keys, at + 4 * far, at + 4 * flow.near, flow.createdAt);
+  }
+
   /** Connections whose own address is gone: they wait for it, and people should know. */
   #tellStranded(link: Link, now: Micros): void {
-    const { epochs } = this.#monitor;
     let count = 0;
     let label = '';
     this.#table.forEach((flow) => {
       if (flow.phase !== FROZEN) return;
-      const far = flow.near === 0 ? 1 : 0;
-      const at = flow.index * KEY_WORDS + 4 * far;
-      const peerAt = flow.index * KEY_WORDS + 4 * flow.near;
-      const { keys } = this.#table;
-      const epoch = epochs.covers(flow.halves[far].port, flow.family, keys, at, peerAt, flow.createdAt);
+      const epoch = this.#epochOf(flow);
       if (epoch === null || epoch.to !== now) return;
       label = epoch.label;
       if (count++ >= STRANDED_MAX) return;
@@ -240,14 +245,9 @@ export class Detection {
 
   /** Connections whose peer's address was given to another host for good: nothing of theirs is for that one. */
   #giveUpTaken(now: Micros): void {
-    const { epochs } = this.#monitor;
     this.#table.forEach((flow) => {
       if (flow.phase !== FROZEN) return;
-      const far = flow.near === 0 ? 1 : 0;
-      const at = flow.index * KEY_WORDS + 4 * far;
-      const peerAt = flow.index * KEY_WORDS + 4 * flow.near;
-      const { keys } = this.#table;
-      const epoch = epochs.covers(flow.halves[far].port, flow.family, keys, at, peerAt, flow.createdAt);
+      const epoch = this.#epochOf(flow);
       if (epoch?.kind === 'host' && epoch.until <= now)
         this.#giveUp(flow, `${epoch.label} belongs to another host`, now);
     });
