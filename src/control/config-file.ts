@@ -2,7 +2,7 @@
  * Reads the configuration file. What it may say is the policy's business; here problems get their line.
  */
 import { readFileSync } from 'node:fs';
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml';
 import { TcpfreezeError } from '../base/errors.ts';
 import type { GatewayConfig } from '../policy/policy.ts';
 import type { ConfigProblem } from '../policy/problems.ts';
@@ -57,7 +57,7 @@ function parseConfigDocument(text: string, name: string): ReadConfig {
       document.errors.map((error) => `${placeText(name, error.pos[0], lines)} ${error.message.split('\n')[0]}`),
     );
   }
-  const written = document.toJS() as unknown;
+  const written = valueOf(document, (offset) => placeText(name, offset, lines));
   const result = checkConfig(written);
   if (result.ok) return { config: result.config, document: written };
   const root = document.contents as Node | null;
@@ -66,6 +66,29 @@ function parseConfigDocument(text: string, name: string): ReadConfig {
   throw invalid(
     found.map(({ offset, problem }) => `${placeText(name, offset, lines)} ${pathText(problem)}${problem.message}`),
   );
+}
+
+/**
+ * What the document says, aliases (`*name`) followed.
+ * @throws TcpfreezeError CONFIG_INVALID: an alias without its anchor, or aliases of aliases without end
+ */
+function valueOf(document: Document, place: (offset: number) => string): unknown {
+  const strays: string[] = [];
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return;
+      const offset = alias.range?.[0] ?? 0;
+      strays.push(
+        `${place(offset)} *${alias.source} has no anchor &${alias.source} before it; quote a value that begins with *`,
+      );
+    },
+  });
+  if (strays.length > 0) throw invalid(strays);
+  try {
+    return document.toJS() as unknown;
+  } catch (error) {
+    throw invalid([`${place(0)} ${(error as Error).message}`]);
+  }
 }
 
 /** `FILE:LINE:COLUMN:`, both counted from one, as compilers do and editors follow. */

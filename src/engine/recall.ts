@@ -32,8 +32,9 @@ export function recall(parts: EngineParts, records: readonly Uint8Array[], now: 
   const chains = new Map<number, Uint8Array[]>();
   let dropped = 0;
   for (const record of records) {
-    if (record.length < 9) continue;
-    const { kind, id } = peekRecord(record);
+    const peeked = peekRecord(record);
+    if (peeked === null) continue;
+    const { kind, id } = peeked;
     if (kind === RECORD_ENDED) chains.delete(id);
     else if (kind === RECORD_HELD) {
       const chain = chains.get(id);

@@ -79,7 +79,7 @@ export class FieldWriter implements FieldWalk {
   }
 }
 
-/** @throws RangeError (of DataView) when the record is shorter than its fields; the caller drops it */
+/** @throws RangeError when the record is shorter than its fields, or a number is none; the caller drops it */
 export class FieldReader implements FieldWalk {
   readonly #view: DataView;
   at: number;
@@ -101,7 +101,10 @@ export class FieldReader implements FieldWalk {
 
   float(): number {
     this.at += 8;
-    return this.#view.getFloat64(this.at - 8, true);
+    const value = this.#view.getFloat64(this.at - 8, true);
+    // All that is kept are durations, rates and times: one that is none would make a deadline that never comes, or always.
+    if (!(value >= 0)) throw new RangeError('not a number from 0 on');
+    return value;
   }
 
   flag(): boolean {
@@ -235,10 +238,14 @@ export interface HeldBytes {
   readonly bytes: Uint8Array;
 }
 
-/** Kind and identifier of a record (without its frame); the head is read by `readHeld`. */
-export function peekRecord(record: Uint8Array): { readonly kind: number; readonly id: number } {
+/** Kind and identifier of a record (without its frame), null when it has none; the head is read by `readHeld`. */
+export function peekRecord(record: Uint8Array): { readonly kind: number; readonly id: number } | null {
   const walk = new FieldReader(record, 0);
-  return { kind: walk.byte(), id: walk.float() };
+  try {
+    return { kind: walk.byte(), id: walk.float() };
+  } catch {
+    return null;
+  }
 }
 
 /** Reads the head alone. @throws RangeError when the record is too short */

@@ -49,6 +49,12 @@ describe('problems name file, line and key, in the order of the lines', () => {
 
   test('broken YAML', () => expect(refusal('links:\n  lan0: [\n')[0]).toMatch(/^f\.yaml:3:1: /));
   test('a key given twice', () => expect(refusal('log: {}\nlog: {}\n')[0]).toMatch(/^f\.yaml:2:1: .*unique/));
+  test('an alias without its anchor: somebody meant a star', () =>
+    expect(refusal('journal: /a\ncontrol: *b\n')).toEqual([
+      'f.yaml:2:10: *b has no anchor &b before it; quote a value that begins with *',
+    ]));
+  test('an alias is what its anchor says', () =>
+    expect(parseConfig('journal: &place /a\ncontrol: *place\n', 'f.yaml').control).toBe('/a'));
   test('the document as a whole', () =>
     expect(refusal('- a\n')).toEqual(['f.yaml:1:1: must be a map of keys to values']));
 });
