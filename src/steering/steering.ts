@@ -111,7 +111,8 @@ export class Steering {
       table: chooseTable(options.table, states),
       priority: choosePriority(options.priority, states),
     };
-    const isTracking = await isTrackingActive();
+    // Both are asked through nft.
+    const isTracking = nft && (await isTrackingActive());
     const isTranslating = isTracking && (await findsTranslation());
     const rulesetOptions = nft
       ? {

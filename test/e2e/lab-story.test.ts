@@ -53,7 +53,8 @@ describe.skipIf(!root)('stories without the gateway', () => {
       congestion: 'reno',
       warmMillis: 1000,
     });
-    expect(result.restoredAt - result.cutAt).toBeGreaterThan(1.5e6 + 2 * 300e3);
+    // A timer of Node.js may come a millisecond early.
+    expect(result.restoredAt - result.cutAt).toBeGreaterThan(1.5e6 + 2 * 300e3 - 10e3);
     expect(result.flows[0]!.before!.congestion).toBe('reno');
     expect(result.flows[0]!.received!.bytes).toBeGreaterThan(5e6);
   });
