@@ -146,8 +146,11 @@ export class Freezer {
   onDurable(flow: Flow, frozen: Frozen, now: Micros): void {
     // What the gateway has ended meanwhile gets no answer any more: its custody is gone.
     if (flow.phase !== FROZEN || frozen.denied || frozen.ended) return;
-    if (!frozen.owed) sayFrozen(this.#context, flow, frozen.owedTsEcr, NOTE['custody-ack']);
-    else if (seqGe(frozen.custody.durable, frozen.owedTo)) {
+    if (!frozen.owed) {
+      // A dribble says by itself how far it is. Measured without that: what was under way when it began came in 88 batches, and the
+      // sender got 88 ACKs of one and the same number, which is loss to one without SACK (RFC 5681 3.2).
+      if (frozen.dribbleAt === NEVER) sayFrozen(this.#context, flow, frozen.owedTsEcr, NOTE['custody-ack']);
+    } else if (seqGe(frozen.custody.durable, frozen.owedTo)) {
       frozen.owed = false;
       this.#announce(flow, frozen, now);
     }

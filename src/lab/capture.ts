@@ -149,7 +149,10 @@ export async function checkCapture(file: string, wholeChecksums: boolean): Promi
     ['bad IPv4 header checksum', 'ip.checksum.status == "Bad"'],
   ];
   if (wholeChecksums) {
-    checks.push(['bad TCP checksum', 'tcp.checksum.status == "Bad" and not tcp.checksum.ffff']);
+    checks.push([
+      'bad TCP checksum',
+      'tcp.checksum.status == "Bad" and not tcp.checksum.ffff and not icmp and not icmpv6',
+    ]);
     checks.push(['bad ICMP checksum', 'icmp.checksum.status == "Bad" or icmpv6.checksum.status == "Bad"']);
   }
   // One pass over the file answers "anything at all?", which is the usual case.

@@ -22,7 +22,7 @@ async function play(story: DetectionStory): Promise<DetectionResult> {
   await tell({
     name: story.name,
     play: async () => {
-      result = await playDetection(story);
+      result = await playDetection({ ...story, options: { ...story.options, capture: true } });
       return result.story;
     },
     sound: sound(story),

@@ -25,7 +25,7 @@ describe.skipIf(!storiesPossible).concurrent('long outages', () => {
     const gateway = () =>
       tell({
         name,
-        play: () => runStory({ ...story, gateway: true }),
+        play: () => runStory({ ...story, gateway: true, capture: true }),
         missed: (result) => missedRecovery(result, { firstByteRtts: 3 }),
       });
     await Promise.all([gateway(), plain()]);
@@ -38,7 +38,7 @@ describe.skipIf(!storiesPossible).concurrent('long outages', () => {
     const gateway = () =>
       tell({
         name,
-        play: () => runStory({ ...story, gateway: true }),
+        play: () => runStory({ ...story, gateway: true, capture: true }),
         missed: (result) => missedRecovery(result, { firstByteRtts: 5 }),
       });
     await Promise.all([gateway(), plain()]);
@@ -59,7 +59,7 @@ describe.skipIf(!storiesPossible).concurrent('long outages', () => {
     const gateway = () =>
       tell({
         name,
-        play: () => runStory({ ...story, gateway: true }),
+        play: () => runStory({ ...story, gateway: true, capture: true }),
         missed: ({ flows }) =>
           flows
             .filter(({ echoMillis }) => !((echoMillis ?? Number.NaN) <= 3 * RTT_MILLIS))
