@@ -57,7 +57,7 @@ function parseConfigDocument(text: string, name: string): ReadConfig {
       document.errors.map((error) => `${placeText(name, error.pos[0], lines)} ${error.message.split('\n')[0]}`),
     );
   }
-  const written = valueOf(document, (offset) => placeText(name, offset, lines));
+  const written = contentOf(document, (offset) => placeText(name, offset, lines));
   const result = checkConfig(written);
   if (result.ok) return { config: result.config, document: written };
   const root = document.contents as Node | null;
@@ -72,7 +72,7 @@ function parseConfigDocument(text: string, name: string): ReadConfig {
  * What the document says, aliases (`*name`) followed.
  * @throws TcpfreezeError CONFIG_INVALID: an alias without its anchor, or aliases of aliases without end
  */
-function valueOf(document: Document, place: (offset: number) => string): unknown {
+function contentOf(document: Document, place: (offset: number) => string): unknown {
   const strays: string[] = [];
   visit(document, {
     Alias: (_key, alias) => {

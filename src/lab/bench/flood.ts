@@ -22,8 +22,16 @@ const RATE = 50_000;
 const WAYS = ['kernel', 'gateway'] as const;
 type Way = (typeof WAYS)[number];
 
+/**
+ * What the flow sends, bits per second: as much as the fastest link of an edge router carries; and as much as it can (0), when every processor is
+ * busy with it before the flood comes.
+ */
+const LOADS = [1e9, 0] as const;
+type Load = (typeof LOADS)[number];
+
 export interface FloodFigure {
   readonly kind: FloodKind;
+  readonly load: Load;
   /** Share of the throughput that is left under the flood, per repetition, and the rate reached. */
   readonly kept: Readonly<Record<Way, readonly number[]>>;
   /** Gateway to kernel; the median. The goal is 0.8. */
@@ -55,27 +63,30 @@ export async function measureFlood(options: FloodOptions): Promise<FloodResult> 
     await bed.server.ip('route', 'add', 'blackhole', FLOOD_PREFIX);
     const flooder = await startFlooder(bed);
     await serve(bed);
-    const kept = new Map<FloodKind, Record<Way, number[]>>(kinds.map((kind) => [kind, { kernel: [], gateway: [] }]));
-    const rates = new Map<FloodKind, number[]>(kinds.map((kind) => [kind, []]));
+    const trials = LOADS.flatMap((load) => kinds.map((kind) => ({ load, kind, ...emptyTrial() })));
     let memoryBefore = 0;
     let memoryAfter = 0;
     for (let turn = 0; turn < repetitions; turn++) {
       for (const way of WAYS) {
         const path = await openPath(way, bed);
         try {
-          await transfer(bed, 2);
+          await transfer(bed, 2, LOADS[1]);
           if (path.pid !== undefined && turn === 0) memoryBefore = residentBytes(path.pid);
-          for (const kind of kinds) {
-            const calm = await transfer(bed, seconds);
-            const port = 40_000 + turn;
-            await flooder.request('start', { kind, rate: RATE, port });
-            const began = performance.now();
-            const stormy = await transfer(bed, seconds, port);
-            const { sent } = await flooder.request('stop');
-            rates.get(kind)!.push((Number(sent) / (performance.now() - began)) * 1_000);
-            kept.get(kind)![way].push(stormy / calm);
-            const percent = ((100 * stormy) / calm).toFixed(0);
-            onProgress(`flood ${turn + 1}/${repetitions}: ${way}, ${kind}: ${percent} % of the throughput is left`);
+          for (const load of LOADS) {
+            const calm = await transfer(bed, seconds, load);
+            for (const { kind, kept, rates } of trials.filter((trial) => trial.load === load)) {
+              const port = 40_000 + turn;
+              await flooder.request('start', { kind, rate: RATE, port });
+              const began = performance.now();
+              const stormy = await transfer(bed, seconds, load, port);
+              const { sent } = await flooder.request('stop');
+              rates.push((Number(sent) / (performance.now() - began)) * 1_000);
+              kept[way].push(stormy / calm);
+              const percent = ((100 * stormy) / calm).toFixed(0);
+              onProgress(
+                `flood ${turn + 1}/${repetitions}: ${way}, ${loadText(load)}, ${kind}: ${percent} % of the throughput is left`,
+              );
+            }
           }
           if (path.pid !== undefined) memoryAfter = Math.max(memoryAfter, residentBytes(path.pid));
         } finally {
@@ -84,15 +95,22 @@ export async function measureFlood(options: FloodOptions): Promise<FloodResult> 
       }
     }
     await flooder.stop();
-    const figures = kinds.map((kind) => {
-      const shares = kept.get(kind)!;
-      const gatewayToKernel = medianOf(shares.gateway) / medianOf(shares.kernel);
-      return { kind, kept: shares, gatewayToKernel, rate: medianOf(rates.get(kind)!) };
+    const figures = trials.map(({ kind, load, kept, rates }) => {
+      const gatewayToKernel = medianOf(kept.gateway) / medianOf(kept.kernel);
+      return { kind, load, kept, gatewayToKernel, rate: medianOf(rates) };
     });
     return { figures, memoryBefore, memoryAfter };
   } finally {
     await removeBed(bed);
   }
+}
+
+function emptyTrial(): { readonly kept: Record<Way, number[]>; readonly rates: number[] } {
+  return { kept: { kernel: [], gateway: [] }, rates: [] };
+}
+
+function loadText(load: Load): string {
+  return load === 0 ? 'unlimited' : `${load / 1e9} Gb/s`;
 }
 
 async function startFlooder(bed: Bed): Promise<LabChild> {
@@ -109,10 +127,10 @@ async function serve(bed: Bed): Promise<void> {
 }
 
 /** Bits per second of one flow. @param port the host's port of the data connection, 0: any */
-async function transfer(bed: Bed, seconds: number, port = 0): Promise<number> {
+async function transfer(bed: Bed, seconds: number, load: Load, port = 0): Promise<number> {
   const bind = port === 0 ? [] : ['--cport', `${port}`];
   const text = await bed.host.exec('iperf3', [
-    ...['--client', ADDRESS.server[4], '--time', `${seconds}`, '--omit', '1', '--json'],
+    ...['--client', ADDRESS.server[4], '--time', `${seconds}`, '--omit', '1', '--bitrate', `${load}`, '--json'],
     ...bind,
   ]);
   const report = JSON.parse(text) as { end?: { sum_received?: { bits_per_second: number } }; error?: string };
@@ -131,10 +149,10 @@ export function floodText({ figures, memoryBefore, memoryAfter }: FloodResult): 
   const share = (values: readonly number[]): string => `${(100 * medianOf(values)).toFixed(0)} %`.padStart(7);
   return [
     'Floods of spoofed segments beside one flow (iperf3): throughput that is left',
-    `  ${'segments'.padEnd(12)}${'per second'.padStart(12)}${'kernel'.padStart(10)}${'gateway'.padStart(10)}${'ratio'.padStart(8)}`,
+    `  ${'segments'.padEnd(12)}${'the flow'.padEnd(12)}${'per second'.padStart(12)}${'kernel'.padStart(10)}${'gateway'.padStart(10)}${'ratio'.padStart(8)}`,
     ...figures.map(
-      ({ kind, kept, gatewayToKernel, rate }) =>
-        `  ${kind.padEnd(12)}${rate.toFixed(0).padStart(12)}${share(kept.kernel).padStart(10)}${share(kept.gateway).padStart(10)}${gatewayToKernel.toFixed(2).padStart(8)}`,
+      ({ kind, load, kept, gatewayToKernel, rate }) =>
+        `  ${kind.padEnd(12)}${loadText(load).padEnd(12)}${rate.toFixed(0).padStart(12)}${share(kept.kernel).padStart(10)}${share(kept.gateway).padStart(10)}${gatewayToKernel.toFixed(2).padStart(8)}`,
     ),
     `  gateway's memory ${(memoryBefore / 2 ** 20).toFixed(0)} MiB before, ${(memoryAfter / 2 ** 20).toFixed(0)} MiB after (goal of the ratio: 0.80 or more)`,
     '',
