@@ -16,6 +16,7 @@ import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 import type { Chronicle } from './chronicle.ts';
+import { epochOf } from './epoch.ts';
 import type { Handshakes } from './handshakes.ts';
 import { answeredSyn, rememberSyn } from './reopen.ts';
 import type { Rulebook } from './rulebook.ts';
@@ -240,8 +241,7 @@ export class Admission {
     const { port } = flow.halves[half];
     const host = this.#lostHosts().at(port, flow.family, keys, at)?.detector ?? null;
     if (host !== null) return lossCause(host);
-    const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
-    if (this.#monitor.epochs.covers(port, flow.family, keys, at, peerAt, flow.createdAt) !== null) return 'address';
+    if (epochOf(this.#monitor.epochs, keys, flow, half) !== null) return 'address';
     const scope = this.#scopes.find(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
     return scope === null ? null : (scope.cause ?? 'command');
   }
@@ -265,8 +265,7 @@ export class Admission {
     const hosts = this.#lostHosts();
     if (hosts.lost.length > 0 && hosts.at(port, flow.family, keys, at) !== null) return true;
     const { epochs } = this.#monitor;
-    const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
-    if (epochs.size > 0 && epochs.covers(port, flow.family, keys, at, peerAt, flow.createdAt) !== null) return true;
+    if (epochs.size > 0 && epochOf(epochs, keys, flow, half) !== null) return true;
     if (this.#scopes.size === 0) return false;
     return this.#scopes.covers(flow.family, this.#table.keys, at, flow.index, flow.generation, half);
   }

@@ -10,12 +10,11 @@
  *   what was inferred                      -> inquiry               asked about until it answers
  */
 import type { Micros } from '../base/time.ts';
-import { type Flow, KEY_WORDS } from '../flow/flow.ts';
+import type { Flow } from '../flow/flow.ts';
 import { BYPASS, CLOSING, FROZEN } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { FreezeContext } from '../freeze/context.ts';
 import { EchoProbe } from '../link/echo.ts';
-import type { Epoch } from '../link/epochs.ts';
 import type { EchoRequest, LinkEvent, ResolveRequest } from '../link/events.ts';
 import type { Host } from '../link/hosts.ts';
 import { Link, type LinkMonitor } from '../link/monitor.ts';
@@ -25,6 +24,7 @@ import { parseAddress } from '../wire/address.ts';
 import { Asker } from './asker.ts';
 import type { PortConfig } from './config.ts';
 import { EchoWatch } from './echo-watch.ts';
+import { epochOf } from './epoch.ts';
 import type { EventQueue } from './event-queue.ts';
 import { IcmpWatch } from './icmp-watch.ts';
 import { Inquiries } from './inquiry.ts';
@@ -160,22 +160,14 @@ export class Detection {
       this.#verdicts.say(link, 'lease', null, now, 'has an address again');
   }
 
-  /** The change of addresses that took the frozen `flow`'s far side away, or null. */
-  #epochOf(flow: Flow): Epoch | null {
-    const far = flow.near === 0 ? 1 : 0;
-    const at = flow.index * KEY_WORDS;
-    const { port } = flow.halves[far];
-    const { keys } = this.#table;
-    return this.#monitor.epochs.covers(port, flow.family, keys, at + 4 * far, at + 4 * flow.near, flow.createdAt);
-  }
-
   /** Connections whose own address is gone: they wait for it, and people should know. */
   #tellStranded(link: Link, now: Micros): void {
+    const { epochs } = this.#monitor;
     let count = 0;
     let label = '';
     this.#table.forEach((flow) => {
       if (flow.phase !== FROZEN) return;
-      const epoch = this.#epochOf(flow);
+      const epoch = epochOf(epochs, this.#table.keys, flow, flow.near === 0 ? 1 : 0);
       if (epoch === null || epoch.to !== now) return;
       label = epoch.label;
       if (count++ >= STRANDED_MAX) return;
@@ -245,9 +237,10 @@ export class Detection {
 
   /** Connections whose peer's address was given to another host for good: nothing of theirs is for that one. */
   #giveUpTaken(now: Micros): void {
+    const { epochs } = this.#monitor;
     this.#table.forEach((flow) => {
       if (flow.phase !== FROZEN) return;
-      const epoch = this.#epochOf(flow);
+      const epoch = epochOf(epochs, this.#table.keys, flow, flow.near === 0 ? 1 : 0);
       if (epoch?.kind === 'host' && epoch.until <= now)
         this.#giveUp(flow, `${epoch.label} belongs to another host`, now);
     });

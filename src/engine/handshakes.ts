@@ -15,7 +15,14 @@ import { type Micros, NEVER, seconds } from '../base/time.ts';
 import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import type { Half } from '../flow/half.ts';
 import type { FlowTable } from '../flow/table.ts';
-import { FieldReader, type FieldWalk, FieldWriter, FRAME_BYTES, RECORD_HANDSHAKE } from '../freeze/record.ts';
+import {
+  closeFrame,
+  FieldReader,
+  type FieldWalk,
+  FieldWriter,
+  FRAME_BYTES,
+  RECORD_HANDSHAKE,
+} from '../freeze/record.ts';
 import type { Packet } from '../wire/packet.ts';
 import { seqDiff } from '../wire/seq.ts';
 
@@ -274,9 +281,7 @@ function write(
   walk.float(lastSeenAt);
   walkSaid(walk, ends[0]);
   walkSaid(walk, ends[1]);
-  view.setUint32(at, walk.at - at - FRAME_BYTES, true);
-  view.setUint32(at + 4, 0, true);
-  return walk.at;
+  return closeFrame(view, at, walk.at);
 }
 
 function parse(record: Uint8Array): Remembered | null {

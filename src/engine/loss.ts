@@ -4,6 +4,7 @@ import { type Flow, KEY_WORDS } from '../flow/flow.ts';
 import { FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import type { ScopeList } from '../link/scope.ts';
+import { epochOf } from './epoch.ts';
 import type { Verdicts } from './verdicts.ts';
 
 export interface Loss {
@@ -40,13 +41,12 @@ export class Losses {
     }
     for (const half of [far, flow.near] as const) {
       const at = flow.index * KEY_WORDS + 4 * half;
-      const peerAt = flow.index * KEY_WORDS + 4 * (1 - half);
       const { index, generation, family } = flow;
       const scope = this.#scopes.find(family, this.#table.keys, at, index, generation, half);
       const { port } = flow.halves[half];
       const host = this.#verdicts.hosts.at(port, family, this.#table.keys, at);
       if (host !== null) return { name: `host ${host.address}`, reason: host.reason, isLost: true, since: host.since };
-      const epoch = this.#verdicts.monitor.epochs.covers(port, family, this.#table.keys, at, peerAt, flow.createdAt);
+      const epoch = epochOf(this.#verdicts.monitor.epochs, this.#table.keys, flow, half);
       if (epoch !== null) return { name: `address ${epoch.label}`, reason: '', isLost: true, since: epoch.to };
       if (scope !== null) return { name: scope.label, reason: '', isLost: true, since: flow.frozenSince };
     }

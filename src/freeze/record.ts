@@ -186,6 +186,13 @@ export function emptyHead(): HeldHead {
   return { id: 0, near: 0, frozenSince: 0, lastSeenAt: 0, key: new Int32Array(KEY_WORDS), ports: ['', ''] };
 }
 
+/** Fills in the frame of a record that ends at `end`; the checksum is left 0. @returns offset after the record */
+export function closeFrame(view: DataView, at: number, end: number): number {
+  view.setUint32(at, end - at - FRAME_BYTES, true);
+  view.setUint32(at + 4, 0, true);
+  return end;
+}
+
 /**
  * Writes one record with its frame; the checksum is left 0.
  * @param from first sequence number whose byte is written: custody from there to its end
@@ -214,10 +221,7 @@ export function writeHeld(
   walk.int(count);
   const source = custody.offsetOf(from);
   bytes.set(custody.bytes.subarray(source, source + count), walk.at);
-  const end = walk.at + count;
-  view.setUint32(at, end - at - FRAME_BYTES, true);
-  view.setUint32(at + 4, 0, true);
-  return end;
+  return closeFrame(view, at, walk.at + count);
 }
 
 /** Writes the record that ends `id`, with its frame; returns the offset after it. */
@@ -225,9 +229,7 @@ export function writeEnded(view: DataView, at: number, id: number): number {
   const walk = new FieldWriter(view, at + FRAME_BYTES);
   walk.byte(RECORD_ENDED);
   walk.float(id);
-  view.setUint32(at, walk.at - at - FRAME_BYTES, true);
-  view.setUint32(at + 4, 0, true);
-  return walk.at;
+  return closeFrame(view, at, walk.at);
 }
 
 /** Where the custody bytes of a record lie. */
