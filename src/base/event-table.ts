@@ -37,6 +37,12 @@ export const EVENTS = {
   'flow-table-full': kind(305, 'warn', 'new connections are forwarded untracked; told every 10 s at most', 'flows'),
   'flows-rerouted': kind(306, 'info', 'routes have changed, and connections go over another link now', 'flows'),
   'host-share-full': kind(307, 'warn', 'a host has its share of flows; told every 10 s at most', 'flows'),
+  'forgeries-dropped': kind(
+    308,
+    'warn',
+    'more segments than 1,000 a second cannot be of their connections; told every 10 s at most',
+    'packets',
+  ),
   'flow-reset': kind(310, 'debug', 'a far peer has reset a connection that was held', 'bytes'),
   'flow-aborted': kind(311, 'debug', 'a connection was ended by command', 'bytes', 'duration'),
   'flow-frozen': kind(312, 'debug', 'a connection is held; `reason` is the cause of the loss', 'bytes'),

@@ -35,6 +35,8 @@ const SWEEP_PARTS = 30;
 const OPENING_EVICT_AGE: Micros = seconds(3);
 /** Entries looked at to find room. */
 const EVICT_STEPS = 64;
+/** The same where only a host's own flows count: where they are rare, 64 cache misses a segment were a quarter of what a flood cost. */
+const EVICT_STEPS_OF_HOST = 16;
 /** Young half-open flows looked at before the first of them has to go: under a flood all are young, and each look costs a cache miss. */
 const EVICT_CANDIDATES = 4;
 
@@ -308,7 +310,7 @@ export class Admission {
   #makeRoom(host: Host | null, except: Flow | null, now: Micros): void {
     let found: Flow | null = null;
     let candidates = 0;
-    this.#table.seek(EVICT_STEPS, (flow) => {
+    this.#table.seek(host === null ? EVICT_STEPS : EVICT_STEPS_OF_HOST, (flow) => {
       if ((host !== null && flow.host !== host) || flow === except) return false;
       const isOver = flow.phase === CLOSING || flow.phase === BYPASS || (flow.frozen as Frozen | null)?.ended === true;
       const isHalfOpen = flow.phase === OPENING || isUnanswered(flow);

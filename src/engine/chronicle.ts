@@ -48,6 +48,7 @@ export class Chronicle {
   #leftOut = 0;
   readonly #table: Reached = { count: 0, toldAt: -NEVER };
   readonly #hosts: Reached = { count: 0, toldAt: -NEVER };
+  readonly #forgeries: Reached = { count: 0, toldAt: -NEVER };
   readonly #gathered = new Map<EventName, Gathered>();
   /** When `run` has something to tell. */
   deadline: Micros = NEVER;
@@ -149,6 +150,14 @@ export class Chronicle {
     if (flows === 0) return;
     const message = `a host's share is used up: ${flows} new connections are forwarded untracked (limits.flowsPerHost)`;
     this.#events.push({ at: now, name: 'host-share-full', message, figures: { flows } });
+  }
+
+  /** A segment that cannot be of its connection was dropped: there are too many of them. */
+  droppedForgery(now: Micros): void {
+    const packets = reached(this.#forgeries, now);
+    if (packets === 0) return;
+    const message = `a flood of segments that cannot be of their connections: ${packets} dropped`;
+    this.#events.push({ at: now, name: 'forgeries-dropped', message, figures: { packets } });
   }
 
   /** Says how many events were left out, if any were. */

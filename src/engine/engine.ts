@@ -10,9 +10,10 @@
  * Turn.     After a batch of handle* calls the shell drains pollTransmit, then pollEvent, then asks pollTimeout.
  */
 import { COUNTER } from '../base/counters.ts';
+import { FAMILY } from '../base/figures.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Flow } from '../flow/flow.ts';
-import type { Note } from '../flow/note.ts';
+import { NOTE, type Note } from '../flow/note.ts';
 import { FLOWING, FROZEN, HANDBACK, OPENING } from '../flow/phase.ts';
 import type { FlowTable } from '../flow/table.ts';
 import { ADVANCED_ACK, IMPLAUSIBLE, lastTracked, STALE_SEQ, track } from '../flow/tracker.ts';
@@ -29,6 +30,7 @@ import { assemble, type EngineParts, type Present } from './assembly.ts';
 import type { Command, EngineEvent, Reply } from './commands.ts';
 import type { EngineConfig, EngineMemory } from './config.ts';
 import { CONSUME, type Disposition, DROP, FORWARD } from './disposition.ts';
+import { Forgeries } from './forgeries.ts';
 import type { HandshakeBatch } from './handshakes.ts';
 import { onJournalFailed, onJournalMended, onSynced } from './journalling.ts';
 import { type Loss, Losses } from './loss.ts';
@@ -59,6 +61,7 @@ export class Engine {
   readonly #drainer: Drainer;
   readonly #watch: Watch;
   readonly #losses: Losses;
+  readonly #forgeries = new Forgeries();
   readonly #present: Present = { now: 0 };
 
   /** @throws RangeError when the memory is too small for the configuration; a programmer's error */
@@ -146,7 +149,7 @@ export class Engine {
     const found = track(flow, direction, packet, now);
     if ((found & IMPLAUSIBLE) !== 0) {
       this.#counters[COUNTER.outOfWindow]! += 1;
-      return FORWARD;
+      return this.#forgeries.isExcess(flow, direction, packet, now) ? this.#dropForgery(now) : FORWARD;
     }
     const sender = flow.halves[direction];
     const receiver = flow.halves[direction === 0 ? 1 : 0];
@@ -172,6 +175,13 @@ export class Engine {
     this.note.ack = packet.ack;
     this.note.window = packet.window;
     return this.#drainer.onPacket(flow, direction, packet, now) ? FORWARD : CONSUME;
+  }
+
+  #dropForgery(now: Micros): Disposition {
+    this.#counters[FAMILY.drops.outOfWindow]! += 1;
+    this.note.code = NOTE['out-of-window'];
+    this.#parts.chronicle.droppedForgery(now);
+    return DROP;
   }
 
   handleLink(event: LinkEvent, now: Micros): void {

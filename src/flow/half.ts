@@ -54,6 +54,8 @@ export class Half {
   lastDataAt: Micros = -NEVER;
   /** When a plausible segment of it was last seen. */
   heardAt: Micros = -NEVER;
+  /** SEG.SEQ of its last segment that could not be of the connection (engine/forgeries.ts). */
+  straySeq = 0;
 
   // What it receives.
   /** RCV.NXT as it last acknowledged. */
@@ -127,6 +129,7 @@ export class Half {
     this.userTimeout = 0;
     this.lastDataAt = -NEVER;
     this.heardAt = -NEVER;
+    this.straySeq = 0;
     this.rcvNxt = 0;
     this.rcvKnown = false;
     this.rcvWnd = 0;

@@ -1,4 +1,5 @@
 /** What a frozen endpoint is told: the ACK and window in the far peer's name, as they stand. */
+import { COUNTER } from '../base/counters.ts';
 import type { Flow } from '../flow/flow.ts';
 import { NOTE } from '../flow/note.ts';
 import { seqDiff, seqMax } from '../wire/seq.ts';
@@ -39,5 +40,10 @@ export function sayFrozen(
   if (!context.isReachable(flow, flow.near)) return false;
   const far = flow.near === 0 ? 1 : 0;
   const window = frozenWindow(flow, frozen, frozen.shown);
-  return context.synthesizer.ack(flow, far, flow.halves[flow.near].rcvNxt, frozen.shown, window, tsEcr, note);
+  const { rcvNxt } = flow.halves[flow.near];
+  if (!context.synthesizer.ack(flow, far, rcvNxt, frozen.shown, window, tsEcr, note)) return false;
+  // What waits for the journal, or finds no room, was not said.
+  if (note === NOTE['custody-ack']) context.counters[COUNTER.custodyAcks]! += 1;
+  else if (note === NOTE['zero-window']) context.counters[COUNTER.zeroWindowAcks]! += 1;
+  return true;
 }

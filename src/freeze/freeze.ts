@@ -115,9 +115,8 @@ export class Freezer {
     frozen.owedTsEcr = custody.end === before ? endpoint.tsVal : frozen.flightTsVal;
     if (custody.end !== before) {
       counters[COUNTER.custodyBytesTaken]! += seqDiff(custody.end, before);
-      counters[COUNTER.custodyAcks]! += 1;
       frozen.advanced = true;
-    } else counters[COUNTER.zeroWindowAcks]! += 1;
+    }
     frozen.owedTo = custody.end;
     frozen.owed = custody.durable !== custody.end;
     if (!frozen.owed) this.#announce(flow, frozen, now);
@@ -297,7 +296,6 @@ export class Freezer {
       // Goes on during handback until the far peer is heard: the path may be silent for a while after link-up.
       if (flow.phase === FROZEN && mustEndDribble(frozen, flow.frozenSince, now)) endDribble(frozen);
       else dribble(frozen, flow.halves[flow.near].segmentSize, now);
-      this.#context.counters[COUNTER.custodyAcks]! += 1;
       frozen.refreshAt = flow.phase === FROZEN ? now + REFRESH : NEVER;
       sayFrozen(this.#context, flow, frozen.flightTsVal, NOTE['custody-ack']);
     }
@@ -326,7 +324,6 @@ export class Freezer {
         frozen.denied = false;
         frozen.lastResort = true;
         frozen.refreshAt = now + REFRESH;
-        this.#context.counters[COUNTER.zeroWindowAcks]! += 1;
         sayFrozen(this.#context, flow, flow.halves[flow.near].tsVal);
       }
     }

@@ -124,7 +124,6 @@ export class Holder {
     this.#context.reschedule(flow);
     if (taken > 0) {
       frozen.advanced = true;
-      counters[COUNTER.custodyAcks]! += 1;
       frozen.owedTsEcr = tsEcr;
       if (custody.durable !== custody.end) return;
     } else counters[COUNTER.probesAnswered]! += 1;

@@ -86,12 +86,17 @@ function tenths(value: number): number {
 /** Memory and descriptors of a process now; undefined when it is gone. */
 export function readProcess(pid: number, at: number): GaugeSample | undefined {
   try {
-    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    if (kilobytes === undefined) return undefined;
-    return { at, bytes: Number(kilobytes) * 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length };
+    const bytes = residentBytes(pid);
+    return bytes === undefined ? undefined : { at, bytes, descriptors: readdirSync(`/proc/${pid}/fd`).length };
   } catch {
     return undefined;
   }
+}
+
+/** Resident memory of a process (proc(5), status); undefined when it ends just now. @throws ENOENT: there is none */
+export function residentBytes(pid: number): number | undefined {
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1_024;
 }
 
 /** The processes that `pid` started and that still run (proc(5), task/children). */

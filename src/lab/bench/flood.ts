@@ -2,9 +2,9 @@
  * What a flood of spoofed segments costs an established connection: iperf3 with and without it, through the kernel alone and
  * through the gateway, in turn. A flood costs plain forwarding something, too: the gateway is judged beside it.
  */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LabChild } from '../child.ts';
+import { residentBytes } from '../process-gauge.ts';
 import { ADDRESS, LAN_INTERFACE } from '../topology.ts';
 import { until } from '../wait.ts';
 import { medianOf } from './figures.ts';
@@ -19,14 +19,16 @@ export const FLOOD_PREFIX_WORD = 0xc612_0000 | 0;
 /** Spoofed segments per second. */
 const RATE = 50_000;
 
+const ESTABLISHED_MILLIS = 600;
+
 const WAYS = ['kernel', 'gateway'] as const;
 type Way = (typeof WAYS)[number];
 
 /**
- * What the flow sends, bits per second: as much as the fastest link of an edge router carries; and as much as it can (0), when every processor is
+ * What the flow sends, bits per second: as much as the links of an edge router carry; and as much as it can (0), when every processor is
  * busy with it before the flood comes.
  */
-const LOADS = [1e9, 0] as const;
+const LOADS = [1e9, 10e9, 0] as const;
 type Load = (typeof LOADS)[number];
 
 export interface FloodFigure {
@@ -70,15 +72,18 @@ export async function measureFlood(options: FloodOptions): Promise<FloodResult> 
       for (const way of WAYS) {
         const path = await openPath(way, bed);
         try {
-          await transfer(bed, 2, LOADS[1]);
-          if (path.pid !== undefined && turn === 0) memoryBefore = residentBytes(path.pid);
+          await transfer(bed, 2, 0);
+          if (path.pid !== undefined && turn === 0) memoryBefore = residentBytes(path.pid) ?? 0;
           for (const load of LOADS) {
             const calm = await transfer(bed, seconds, load);
             for (const { kind, kept, rates } of trials.filter((trial) => trial.load === load)) {
               const port = 40_000 + turn;
+              const transferred = transfer(bed, seconds, load, port);
+              // The flow is established when the flood comes, and the flood there when the measurement begins (`--omit 1`).
+              await sleep(ESTABLISHED_MILLIS);
               await flooder.request('start', { kind, rate: RATE, port });
               const began = performance.now();
-              const stormy = await transfer(bed, seconds, load, port);
+              const stormy = await transferred;
               const { sent } = await flooder.request('stop');
               rates.push((Number(sent) / (performance.now() - began)) * 1_000);
               kept[way].push(stormy / calm);
@@ -88,7 +93,7 @@ export async function measureFlood(options: FloodOptions): Promise<FloodResult> 
               );
             }
           }
-          if (path.pid !== undefined) memoryAfter = Math.max(memoryAfter, residentBytes(path.pid));
+          if (path.pid !== undefined) memoryAfter = Math.max(memoryAfter, residentBytes(path.pid) ?? 0);
         } finally {
           await path.close();
         }
@@ -138,11 +143,6 @@ async function transfer(bed: Bed, seconds: number, load: Load, port = 0): Promis
   const bps = report.end?.sum_received?.bits_per_second;
   if (bps === undefined) throw new Error(`iperf3: ${report.error ?? 'no result'}`);
   return bps;
-}
-
-function residentBytes(pid: number): number {
-  const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(line?.[1] ?? 0) * 1_024;
 }
 
 export function floodText({ figures, memoryBefore, memoryAfter }: FloodResult): string[] {
