@@ -58,6 +58,7 @@ export const COUNTER_NAMES = [
   'synsParked',
   'synsRefused',
   'hostFlowsRefused',
+  'newcomersDeferred',
   'recuts',
   'captured',
   'captureDropped',

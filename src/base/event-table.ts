@@ -43,6 +43,12 @@ export const EVENTS = {
     'more segments than 1,000 a second cannot be of their connections; told every 10 s at most',
     'packets',
   ),
+  'newcomers-deferred': kind(
+    309,
+    'warn',
+    'more than 1,000 connections a second begin: each is tracked from its second segment on; told every 10 s at most',
+    'packets',
+  ),
   'flow-reset': kind(310, 'debug', 'a far peer has reset a connection that was held', 'bytes'),
   'flow-aborted': kind(311, 'debug', 'a connection was ended by command', 'bytes', 'duration'),
   'flow-frozen': kind(312, 'debug', 'a connection is held; `reason` is the cause of the loss', 'bytes'),

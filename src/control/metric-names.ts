@@ -41,6 +41,10 @@ export const COUNTERS: Readonly<Partial<Record<CounterName, Named | null>>> = {
   nearTimeouts: flowChanges('near-timed-out'),
   nearResets: flowChanges('near-reset'),
   hostFlowsRefused: flowChanges('host-refused'),
+  newcomersDeferred: {
+    name: 'newcomers_deferred_total',
+    help: 'First segments of new connections that were not tracked: a flood',
+  },
   synsParked: { name: 'syns_parked_total', help: 'SYNs kept for a lost link' },
   synsRefused: { name: 'syns_refused_total', help: 'SYNs towards a lost link that found no place' },
   trickles: { name: 'trickles_total', help: 'Windows opened a little against user timeouts' },

@@ -16,6 +16,7 @@ import type { ScopeList } from '../link/scope.ts';
 import type { Packet } from '../wire/packet.ts';
 import { ACK, RST, SYN } from '../wire/tcp-flags.ts';
 import type { Chronicle } from './chronicle.ts';
+import { Doorkeeper } from './doorkeeper.ts';
 import { epochOf } from './epoch.ts';
 import type { Handshakes } from './handshakes.ts';
 import { answeredSyn, rememberSyn } from './reopen.ts';
@@ -59,6 +60,8 @@ export interface AdmissionParts {
   readonly counters: Float64Array;
   readonly vnetLength: 0 | 10;
   readonly flowsPerHost: number | null;
+  /** See Doorkeeper. */
+  readonly newcomersPerSecond: number | undefined;
   readonly chronicle: Chronicle;
   readonly handshakes: Handshakes;
   /** Releases what hangs on a flow that is about to be forgotten. */
@@ -81,6 +84,7 @@ export class Admission {
   readonly #onForget: (flow: Flow) => void;
   readonly #chronicle: Chronicle;
   readonly #handshakes: Handshakes;
+  readonly #doorkeeper: Doorkeeper;
   /** When `onTimeout` has entries to look at. */
   sweepAt: Micros = NEVER;
 
@@ -97,6 +101,7 @@ export class Admission {
     this.#onForget = parts.onForget;
     this.#chronicle = parts.chronicle;
     this.#handshakes = parts.handshakes;
+    this.#doorkeeper = new Doorkeeper(parts.vnetLength, parts.newcomersPerSecond);
   }
 
   /**
@@ -108,6 +113,35 @@ export class Admission {
     if ((flags & RST) !== 0) return null;
     const opens = (flags & (SYN | ACK)) === SYN;
     if (!opens && (flags & ACK) === 0) return null;
+    const hash = this.#table.sought;
+    if (!opens && (flags & SYN) !== 0) {
+      const syn = this.#doorkeeper.answered(packet, hash);
+      if (syn !== null) return this.#enterAnswered(syn, packet, now);
+    } else if (
+      this.#doorkeeper.isCrowded(now) &&
+      !this.#isAnyLost() &&
+      !this.#doorkeeper.mayEnter(packet, hash, opens)
+    ) {
+      this.#counters[COUNTER.newcomersDeferred]! += 1;
+      this.#chronicle.deferred(now);
+      return null;
+    }
+    return this.#enter(packet, now);
+  }
+
+  /** A connection whose SYN came earlier, and is answered now by `packet`. */
+  #enterAnswered(syn: Packet, packet: Packet, now: Micros): Flow | null {
+    const flow = this.#enter(syn, now);
+    if (flow === null) return null;
+    if (flow.phase === OPENING) track(flow, 0, syn, now);
+    // The direction that the caller asks for is that of the packet.
+    return this.#table.find(packet);
+  }
+
+  /** Gives a connection its place. */
+  #enter(packet: Packet, now: Micros): Flow | null {
+    const { flags } = packet;
+    const opens = (flags & (SYN | ACK)) === SYN;
     let flow = this.#table.create(packet, now);
     if (flow === null) {
       this.#makeRoom(null, null, now);
@@ -176,10 +210,7 @@ export class Admission {
       return flow;
     }
     this.forget(flow);
-    const reopened = this.admit(syn, now);
-    if (reopened === null) return null;
-    track(reopened, 0, syn, now);
-    return reopened;
+    return this.#enterAnswered(syn, packet, now);
   }
 
   /** Marks the flow as one to be left alone. */
@@ -255,6 +286,12 @@ export class Admission {
   nearOf(flow: Flow, mask: number): 0 | 1 {
     if (mask !== 3) return mask === 1 ? 1 : 0;
     return this.#monitor.links[flow.halves[1].port]?.role === 'lan' ? 1 : 0;
+  }
+
+  /** Whether anything at all is lost: then every connection counts, because it may have to be held at once. */
+  #isAnyLost(): boolean {
+    if (this.#lostHosts().lost.length > 0 || this.#monitor.epochs.size > 0 || this.#scopes.size > 0) return true;
+    return this.#monitor.links.some((link) => link.isLost);
   }
 
   #isLost(flow: Flow, half: 0 | 1): boolean {

@@ -137,6 +137,7 @@ export function assemble(config: EngineConfig, memory: EngineMemory, present: Pr
     counters,
     vnetLength,
     flowsPerHost: config.flowsPerHost ?? null,
+    newcomersPerSecond: config.newcomersPerSecond,
     chronicle,
     handshakes,
     onForget: (flow) => {

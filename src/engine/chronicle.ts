@@ -49,6 +49,7 @@ export class Chronicle {
   readonly #table: Reached = { count: 0, toldAt: -NEVER };
   readonly #hosts: Reached = { count: 0, toldAt: -NEVER };
   readonly #forgeries: Reached = { count: 0, toldAt: -NEVER };
+  readonly #newcomers: Reached = { count: 0, toldAt: -NEVER };
   readonly #gathered = new Map<EventName, Gathered>();
   /** When `run` has something to tell. */
   deadline: Micros = NEVER;
@@ -158,6 +159,14 @@ export class Chronicle {
     if (packets === 0) return;
     const message = `a flood of segments that cannot be of their connections: ${packets} dropped`;
     this.#events.push({ at: now, name: 'forgeries-dropped', message, figures: { packets } });
+  }
+
+  /** A new connection is not tracked before it shows a second segment. */
+  deferred(now: Micros): void {
+    const packets = reached(this.#newcomers, now);
+    if (packets === 0) return;
+    const message = `a flood of new connections: ${packets} first segments were not tracked`;
+    this.#events.push({ at: now, name: 'newcomers-deferred', message, figures: { packets } });
   }
 
   /** Says how many events were left out, if any were. */

@@ -33,6 +33,8 @@ export interface EngineConfig {
   readonly policy?: readonly PolicyRule[];
   /** Flows of one LAN host; null or absent: half of what is free. */
   readonly flowsPerHost?: number | null;
+  /** New connections a second that are tracked from their first segment on (engine/doorkeeper.ts); default 1,000. */
+  readonly newcomersPerSecond?: number;
   /** SYNs that may wait for a lost link; default 1024. */
   readonly parkedSyns?: number;
   /** Refuse all freezing: the engine then is a wire (invariant 3). */

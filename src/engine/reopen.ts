@@ -27,6 +27,10 @@ export function answeredSyn(flow: Flow, packet: Packet, vnetLength: 0 | 10): Pac
   const syn = new Packet();
   syn.attach(copy.buffer);
   if (syn.parse(0, copy.length, vnetLength) !== KIND_TCP) return null;
-  if (syn.srcPort !== packet.dstPort || ((syn.seq + syn.segLength) | 0) !== packet.ack) return null;
-  return syn;
+  return isAnsweredBy(syn, packet) ? syn : null;
+}
+
+/** Whether the SYN-ACK is the answer to this SYN; both are of the same connection. */
+export function isAnsweredBy(syn: Packet, synAck: Packet): boolean {
+  return syn.srcPort === synAck.dstPort && ((syn.seq + syn.segLength) | 0) === synAck.ack;
 }

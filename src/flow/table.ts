@@ -33,6 +33,8 @@ export class FlowTable {
   readonly #stored = new Int32Array(KEY_WORDS);
   /** Direction of the last look-up's packet: 0 originator to responder, 1 the other way. */
   direction: 0 | 1 = 0;
+  /** Hash of the connection that was looked up last, the same either way; secret like the table's key. */
+  sought = 0;
   size = 0;
   #hand = 0;
   #highest = 0;
@@ -58,7 +60,8 @@ export class FlowTable {
   /** The flow of a parsed TCP packet, or null. Sets `direction`. */
   find(packet: Packet): Flow | null {
     const swapped = this.#load(packet);
-    let bucket = this.#hash(this.#probe) & this.#mask;
+    this.sought = this.#hash(this.#probe);
+    let bucket = this.sought & this.#mask;
     for (;;) {
       const index = this.#buckets[bucket]!;
       if (index === EMPTY) return null;

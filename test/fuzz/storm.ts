@@ -88,6 +88,7 @@ export class Storm {
       freezing: true,
       policy: POLICY,
       parkedSyns: 8,
+      ...(seed % 4 === 0 ? { newcomersPerSecond: 20 } : {}),
       flowsPerHost: seed % 5 === 0 ? 16 : null,
       journal: this.#journal,
       hashKey: [seed | 0, ~seed],

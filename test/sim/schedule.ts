@@ -48,7 +48,10 @@ export function makeSchedule(seed: number): Scenario {
   };
   const outages = [first, ...others];
   const crashes = dice.chance(0.25) ? Array.from({ length: dice.between(1, 4) }, () => makeCrash(dice, outages)) : [];
-  const engine = { ...day.engine, maxFlows: 16, journal: crashes.length > 0 || dice.chance(0.2) };
+  const journal = crashes.length > 0 || dice.chance(0.2);
+  // In some the few connections of the schedule are a flood already (engine/doorkeeper.ts).
+  const newcomers = dice.chance(0.2) ? { newcomersPerSecond: 0.25 } : {};
+  const engine = { ...day.engine, ...newcomers, maxFlows: 16, journal };
   return withEndings(
     { ...day, wan: lossy, outages, engine, crashes, arenaBytes: ARENA },
     ['none', 'reset', 'restart'],
