@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { TcpfreezeError } from '../base/errors.ts';
 
 /** Debian package of each program, for the remedy. */
-const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', nft: 'nftables' };
+const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', nft: 'nftables', sh: 'dash' };
 
 /** A program that hangs must not hang the gateway; the slowest of these calls takes milliseconds. */
 const TIMEOUT_MILLIS = 20_000;
@@ -48,7 +48,7 @@ export async function isInstalled(program: 'ip' | 'nft'): Promise<boolean> {
 }
 
 /** The error for a program that is not in PATH. */
-export function missingProgram(program: 'ip' | 'nft', cause?: unknown): TcpfreezeError {
+export function missingProgram(program: 'ip' | 'nft' | 'sh', cause?: unknown): TcpfreezeError {
   return new TcpfreezeError(
     'PROGRAM_MISSING',
     `the program ${program} is not installed or not in PATH`,

@@ -8,7 +8,8 @@
  * the far peer with a reset (measured: one kill in 11 under load). In the other order a few segments leave untranslated, and are
  * sent again.
  *
- * So the pipe is held by a second process, too: it waits until the gateway is gone, and then until the TUN is.
+ * So the pipe is held by a second process, too: it waits until the gateway is gone, and then until the TUN is. Like nft it does not hear
+ * the SIGTERM that a service manager sends to all processes of a service at once.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';
@@ -18,7 +19,7 @@ import type { Writable } from 'node:stream';
  * starts must not hold it longer. /proc/self/net is that of its own network namespace.
  */
 const SCRIPT =
-  'read -r _; n=0; while [ $n -lt 500 ] && grep -qF "$1:" /proc/self/net/dev 3>&-; do sleep 0.01 3>&-; n=$((n + 1)); done';
+  'trap "" TERM; read -r _; n=0; while [ $n -lt 500 ] && grep -qF "$1:" /proc/self/net/dev 3>&-; do sleep 0.01 3>&-; n=$((n + 1)); done';
 
 export class TableKeeper {
   readonly #child: ChildProcess;

@@ -16,6 +16,12 @@ import { addTable, deleteTable, markLost, type RulesetOptions, refreshLan } from
 /** Longest wait for one answer of nft. */
 const ANSWER_MILLIS = 10_000;
 
+/**
+ * Starts nft deaf to SIGTERM. A service manager that ends the gateway sends it to all its processes at once (systemd.kill(5), KillMode), and
+ * the table must not go before the gateway has taken its rules down.
+ */
+const NFT_SCRIPT = "trap '' TERM; exec nft -i";
+
 /** Plain tables: elements live this long, and are refreshed three times as often. */
 const PLAIN_TIMEOUT_SECONDS = 12;
 const PLAIN_REFRESH_MILLIS = 4_000;
@@ -137,7 +143,7 @@ class NftSession {
 
   /** @param tun the interface that has to be gone before the table, when the gateway is killed */
   static async start(tun: string): Promise<NftSession> {
-    const child = spawn('nft', ['-i'], {
+    const child = spawn('sh', ['-c', NFT_SCRIPT], {
       stdio: ['pipe', 'ignore', 'pipe'],
       env: { ...process.env, LC_ALL: 'C', HOME: '/nonexistent' },
       // Its own process group: Ctrl-C in a terminal must reach the gateway alone, which takes the rules down in order.
@@ -146,7 +152,7 @@ class NftSession {
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', (error: NodeJS.ErrnoException) =>
-        reject(error.code === 'ENOENT' ? missingProgram('nft', error) : notStarted(error)),
+        reject(error.code === 'ENOENT' ? missingProgram('sh', error) : notStarted(error)),
       );
     });
     return new NftSession(child, tun);

@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { childrenOf } from '../../src/lab/process-gauge.ts';
 import { HOST, type Program, Router, SERVER, SERVER6 } from '../steering/router.ts';
 
 const able = process.getuid?.() === 0 && existsSync('/dev/net/tun');
@@ -192,6 +193,21 @@ describe.skipIf(!able)('steering', () => {
     for (let look = 0; look < 5; look++) expect(await nftTables()).toContain('inet tcpfreeze');
     await router.gateway.ip('link', 'delete', 'detour0');
     await until('the table is gone', async () => !(await nftTables()).includes('inet tcpfreeze'));
+  });
+
+  test('ended by a signal to all its processes, as a service manager does: the table stays until the rules are gone', async () => {
+    const before = await router.dump();
+    const detour = router.start(router.gateway, process.execPath, [DETOUR]);
+    await detour.said(/ready owner/);
+    const children = childrenOf(detour.child.pid!);
+    expect(children.length).toBeGreaterThanOrEqual(2);
+    for (const pid of children) process.kill(pid, 'SIGTERM');
+    await new Promise((done) => setTimeout(done, 300));
+    expect(childrenOf(detour.child.pid!)).toEqual(children);
+    expect(await nftTables()).toContain('inet tcpfreeze');
+    detour.send('stop');
+    expect(await detour.exited).toBe(0);
+    expect(await router.dump()).toBe(before);
   });
 
   describe('a far segment that comes first after masquerade forgot its connection', () => {
