@@ -53,19 +53,20 @@ export interface FloodOptions {
   readonly repetitions: number;
   readonly seconds: number;
   readonly kinds?: readonly FloodKind[];
+  readonly loads?: readonly Load[];
   readonly onProgress: (line: string) => void;
 }
 
 /** @throws TcpfreezeError: iperf3 is missing or failed; what the lab throws */
 export async function measureFlood(options: FloodOptions): Promise<FloodResult> {
-  const { repetitions, seconds, onProgress, kinds = FLOOD_KINDS } = options;
+  const { repetitions, seconds, onProgress, kinds = FLOOD_KINDS, loads = LOADS } = options;
   const bed = await makeBed();
   try {
     await bed.gateway.ip('route', 'add', FLOOD_PREFIX, 'via', ADDRESS.server[4]);
     await bed.server.ip('route', 'add', 'blackhole', FLOOD_PREFIX);
     const flooder = await startFlooder(bed);
     await serve(bed);
-    const trials = LOADS.flatMap((load) => kinds.map((kind) => ({ load, kind, ...emptyTrial() })));
+    const trials = loads.flatMap((load) => kinds.map((kind) => ({ load, kind, ...emptyTrial() })));
     let memoryBefore = 0;
     let memoryAfter = 0;
     for (let turn = 0; turn < repetitions; turn++) {
@@ -74,7 +75,7 @@ export async function measureFlood(options: FloodOptions): Promise<FloodResult> 
         try {
           await transfer(bed, 2, 0);
           if (path.pid !== undefined && turn === 0) memoryBefore = residentBytes(path.pid) ?? 0;
-          for (const load of LOADS) {
+          for (const load of loads) {
             const calm = await transfer(bed, seconds, load);
             for (const { kind, kept, rates } of trials.filter((trial) => trial.load === load)) {
               const port = 40_000 + turn;
