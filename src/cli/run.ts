@@ -8,6 +8,7 @@ import { createLog, type Log } from '../control/log.ts';
 import { SdNotify } from '../control/sd-notify.ts';
 import { controlPath, groupId } from '../control/socket.ts';
 import { Daemon } from '../daemon.ts';
+import { errnoName } from '../native/errno.ts';
 import { keepOnly } from '../native/privileges.ts';
 import { DEFAULT_DETECTORS } from '../policy/detectors.ts';
 import { DEFAULT_CONFIG, type GatewayConfig, type LinkConfig, type LinkRole, type LogLevel } from '../policy/policy.ts';
@@ -46,8 +47,13 @@ export async function run(flags: RunFlags): Promise<void> {
     process.stdout.write(settingsText(effectiveSettings(...withDecisions(file.document, config, flags))));
     return;
   }
-  giveUpRights(flags, config);
+  const given = giveUpRights(flags, config);
   const log = createLog(config.log.level, config.log.format);
+  if (given < 0)
+    log.warn(
+      { errno: errnoName(given) },
+      'it keeps the capabilities that it was started with: giving them up was refused',
+    );
   let hungUp = (): void => {};
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     process.on('SIGTERM', resolve);
@@ -86,8 +92,11 @@ export async function run(flags: RunFlags): Promise<void> {
   log.info({}, 'stopped');
 }
 
-/** From here on the process may do what a gateway needs, whoever started it. What is wrong with the file is told by who reads it. */
-function giveUpRights(flags: RunFlags, config: GatewayConfig | undefined): void {
+/**
+ * From here on the process may do what a gateway needs, whoever started it. What is wrong with the file is told by who reads it.
+ * @returns negative errno where that was refused
+ */
+function giveUpRights(flags: RunFlags, config: GatewayConfig | undefined): number {
   let group: number | null = null;
   try {
     const read = config ?? (flags.config === undefined ? undefined : readConfig(flags.config).config);
@@ -95,7 +104,7 @@ function giveUpRights(flags: RunFlags, config: GatewayConfig | undefined): void 
   } catch {
     // Told when it is needed.
   }
-  keepOnly(Object.values(CAPABILITIES), group);
+  return keepOnly(Object.values(CAPABILITIES), group);
 }
 
 /** Waits until no connection is held and nothing is in custody any more, the time is over, or another signal comes. */

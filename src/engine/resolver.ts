@@ -47,9 +47,9 @@ export class Resolver {
         continue;
       }
       this.#waiting.delete(neighbour);
-      const { port, family, address, hardware, state } = neighbour;
+      const { port, address, hardware, state } = neighbour;
       if (hardware === null || state !== 'failed' || !this.isAsked(neighbour)) continue;
-      if (this.#queue.length < MAX_WAITING) this.#queue.push({ name: this.#nameOf(port), family, address, hardware });
+      if (this.#queue.length < MAX_WAITING) this.#queue.push({ name: this.#nameOf(port), address, hardware });
     }
   }
 

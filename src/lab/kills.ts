@@ -14,7 +14,7 @@ import { Prng } from '../base/prng.ts';
 import { LabGateway } from './gateway.ts';
 import { residueOf, routerState } from './residue.ts';
 import { Lab } from './topology.ts';
-import { type Flow, type FlowOptions, Traffic } from './traffic-handle.ts';
+import { type Flow, type FlowOptions, faultOf, Traffic } from './traffic-handle.ts';
 import { until } from './wait.ts';
 
 export interface KillsOptions {
@@ -82,12 +82,9 @@ export async function runKills({ count, seed, onProgress }: KillsOptions): Promi
       bytes += report?.received.bytes ?? 0;
       const { mode, family = 4 } = flow.options;
       const name = `${mode} over IPv${family}`;
-      if (report === undefined) complaints.push(`${name} never ended: ${await socketsOf(lab, flow)}`);
-      else if (!report.hashEqual && mode !== 'echo') {
-        complaints.push(`${name}: ${report.sent.bytes} bytes sent, ${report.received.bytes} received, or changed`);
-      } else if (report.sent.error !== null || report.received.error !== null) {
-        complaints.push(`${name}: ${report.sent.error} ${report.received.error}`);
-      }
+      const fault =
+        report === undefined ? `never ended: ${await socketsOf(lab, flow)}` : faultOf(report, mode === 'echo');
+      if (fault !== null) complaints.push(`${name}: ${fault}`);
     };
     while (kills < count && complaints.length === 0) {
       await pause(400);

@@ -15,7 +15,7 @@ import { LabGateway } from './gateway.ts';
 import { childrenOf, type GaugeSample, type GaugeVerdict, judgeGrowth, readProcess } from './process-gauge.ts';
 import { residueOf, routerState } from './residue.ts';
 import { Lab } from './topology.ts';
-import { type FlowOptions, type FlowReport, Traffic } from './traffic-handle.ts';
+import { type FlowOptions, type FlowReport, faultOf, Traffic } from './traffic-handle.ts';
 import { until } from './wait.ts';
 
 export interface SoakOptions {
@@ -213,14 +213,10 @@ class Soak {
       this.#complaints.push(`${name} never ended`);
       return;
     }
-    const { sent, received, hashEqual } = report;
     this.#connections++;
-    this.#bytes += received.bytes;
-    if (sent.error !== null || received.error !== null) {
-      this.#complaints.push(`${name}: ${sent.error} ${received.error}`);
-    } else if (!hashEqual && !isEcho) {
-      this.#complaints.push(`${name}: ${sent.bytes} bytes sent, ${received.bytes} received, or changed`);
-    }
+    this.#bytes += report.received.bytes;
+    const fault = faultOf(report, isEcho);
+    if (fault !== null) this.#complaints.push(`${name}: ${fault}`);
   }
 
   /** The supervisor's child; undefined while there is none. */

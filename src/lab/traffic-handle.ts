@@ -46,6 +46,12 @@ export interface FlowReport {
   readonly hashEqual: boolean;
 }
 
+/** What is wrong with the end of a connection, in words; null: nothing. @param isEcho its ends send different bytes */
+export function faultOf({ sent, received, hashEqual }: FlowReport, isEcho: boolean): string | null {
+  if (!isEcho && !hashEqual) return `${sent.bytes} bytes sent, ${received.bytes} received, or changed`;
+  return sent.error === null && received.error === null ? null : `${sent.error} ${received.error}`;
+}
+
 /** One application process. */
 export class TrafficAgent {
   readonly #child: LabChild;
@@ -205,6 +211,12 @@ export class Flow {
       const { sent, received } = this.ends;
       return sent !== undefined || received !== undefined;
     }
+  }
+
+  /** Tells the sender to end, and waits until both ends are closed. @throws TcpfreezeError LAB_TIMEOUT as `stop` */
+  async end(): Promise<FlowReport> {
+    await this.stop();
+    return this.finished();
   }
 
   /** Waits until both ends are closed. */

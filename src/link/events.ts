@@ -118,7 +118,7 @@ export interface EchoRequest {
 /** A neighbour that the kernel has given up on, and that is to be tried again at the hardware address that it had. */
 export interface ResolveRequest {
   readonly name: string;
-  readonly family: 4 | 6;
+  /** 4 or 16 bytes. */
   readonly address: Uint8Array;
   readonly hardware: Uint8Array;
 }

@@ -113,7 +113,7 @@ describe('a turn', () => {
   test('has the kernel try those neighbours again that the engine waits for', () => {
     const hardware = Uint8Array.of(2, 0, 0, 0, 0, 2);
     const address = Uint8Array.of(10, 1, 0, 2);
-    const { log } = run({ waits: [0], resolves: [{ name: 'lan0', family: 4, address, hardware }] });
+    const { log } = run({ waits: [0], resolves: [{ name: 'lan0', address, hardware }] });
     expect(log).toContain('resolve lan0 10.1.0.2');
   });
 

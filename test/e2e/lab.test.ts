@@ -65,8 +65,7 @@ describe.skipIf(!root)('lab', () => {
       },
       { what: '40 MB uploaded', timeoutMillis: 30_000, everyMillis: 100 },
     );
-    await flow.stop();
-    const report = await flow.finished();
+    const report = await flow.end();
     expect(report).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
     // 400 frames of 1514 bytes take 48 ms at 100 Mb/s.
     expect(median(roundTrips)).toBeGreaterThan(50);
@@ -182,8 +181,7 @@ describe.skipIf(!root)('lab', () => {
     // A responder that sends hears of the connection half a round trip after its opener.
     for (const mode of ['download', 'upload', 'echo'] as const) {
       const flow = await traffic.open({ mode });
-      await flow.stop();
-      const { sent, received } = await flow.finished();
+      const { sent, received } = await flow.end();
       expect([sent.error, received.error]).toEqual([null, null]);
     }
   });

@@ -108,8 +108,7 @@ describe.skipIf(!storiesPossible)('fail-open', () => {
     await progress();
     const reports = await Promise.all(
       flows.map(async (flow) => {
-        await flow.stop();
-        return flow.finished();
+        return flow.end();
       }),
     );
     expect(await gateway.stop()).toBe(0);

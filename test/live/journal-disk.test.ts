@@ -68,8 +68,7 @@ describe.skipIf(!storiesPossible)('the journal on a disk', () => {
 
   async function intact(flow: Flow): Promise<void> {
     await moved(flow);
-    await flow.stop();
-    const { sent, received, hashEqual } = await flow.finished();
+    const { sent, received, hashEqual } = await flow.end();
     expect([sent.error, received.error, hashEqual]).toEqual([null, null, true]);
   }
 

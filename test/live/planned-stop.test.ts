@@ -59,8 +59,7 @@ describe.skipIf(!storiesPossible)('a planned stop', () => {
 
   async function expectIntact(): Promise<void> {
     await progress();
-    await flow.stop();
-    const { sent, received, hashEqual } = await flow.finished();
+    const { sent, received, hashEqual } = await flow.end();
     expect([sent.error, received.error, hashEqual]).toEqual([null, null, true]);
   }
 

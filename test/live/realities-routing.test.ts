@@ -152,8 +152,7 @@ const READDRESSED: Reality = {
     expect(links.find(({ name }) => name === 'wan0')?.state).toBe('up');
     const next = await traffic.open({ mode: 'upload', family: 4 });
     await flowOn([next], 'a connection that begins with the new address');
-    await next.stop();
-    expect(await next.finished()).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
+    expect(await next.end()).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
   },
   restore: async ({ lab }) => {
     // As NetworkManager does it: both for a moment.
@@ -183,8 +182,7 @@ const RENUMBERED: Reality = {
     await frozen(gateway, flows.length + 1);
     await lab.link.restore();
     await flowOn([next, ...flows], 'the second outage');
-    await next.stop();
-    expect(await next.finished()).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
+    expect(await next.end()).toMatchObject({ hashEqual: true, sent: { error: null }, received: { error: null } });
   },
 };
 

@@ -67,8 +67,7 @@ describe.skipIf(!storiesPossible)('a restart in steady state', () => {
       await progress();
       const reports = await Promise.all(
         flows.map(async (flow) => {
-          await flow.stop();
-          return flow.finished();
+          return flow.end();
         }),
       );
       for (const { sent, received, hashEqual } of reports)
