@@ -49,9 +49,6 @@ export function tunSysctls(tun: string, ipv6: boolean, rpFilter: '0' | '2', mark
     // The effective value is the maximum of `all` and the device (Documentation/networking/ip-sysctl.rst).
     [`${v4}/rp_filter`, rpFilter],
     [`${v4}/src_valid_mark`, marked ? '1' : '0'],
-    // Every packet had its source validated when it came in by its own interface, and the TUN has no address to be validated against. Without
-    // this the kernel looks every one up again (fib_validate_source, net/ipv4/fib_frontend.c): 4 % of the datapath's thread.
-    [`${v4}/accept_local`, '1'],
     // What enters by the TUN is forwarded whatever `default` said when the device was made.
     [`${v4}/forwarding`, '1'],
     // A redirect would tell a LAN host to go round the router; the packet came in by another interface in truth.
@@ -72,10 +69,7 @@ export function tunSysctls(tun: string, ipv6: boolean, rpFilter: '0' | '2', mark
   ];
 }
 
-/** Whether a setting of the TUN only spares messages that nobody would answer, or work. */
+/** Whether a setting of the TUN only spares messages that nobody would answer. */
 export function isCosmetic(path: string): boolean {
-  return (
-    /\/accept_local$/.test(path) ||
-    /^ipv6\/.*\/(forwarding|accept_ra|autoconf|accept_redirects|addr_gen_mode)$/.test(path)
-  );
+  return /^ipv6\/.*\/(forwarding|accept_ra|autoconf|accept_redirects|addr_gen_mode)$/.test(path);
 }
