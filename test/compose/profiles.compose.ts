@@ -1,8 +1,9 @@
 /** Every profile of docker-compose.yml on a real engine: cut, unplugged, compared with plain forwarding, and taken down. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { attempt, buildImages, docker, until, whyNoEngine } from './engine.ts';
+import { projectName, removeProject, sweepProjects } from './projects.ts';
 import { EMPTY_HASH, type Profile, type SenderState, Stack } from './stack.ts';
 
 const OUTAGE_MILLIS = 4_000;
@@ -19,7 +20,9 @@ function tell(text: string): void {
 }
 
 beforeAll(async () => {
-  if (reason === null) await buildImages();
+  if (reason !== null) return;
+  for (const project of await sweepProjects()) tell(`left by an interrupted run, removed: ${project}`);
+  await buildImages();
 });
 
 for (const profile of ['router', 'nat', 'access'] as const satisfies readonly Profile[]) {
@@ -182,6 +185,36 @@ describe.skipIf(reason !== null)(`without tcpfreeze${note}`, () => {
     tell(
       `plain:  link down ${OUTAGE_MILLIS / 1_000} s, ${MEBIBYTES} MiB in ${seconds.toFixed(1)} s, ${words(atCut, atEnd)}`,
     );
+  });
+});
+
+describe.skipIf(reason !== null)(`what test runs leave in the engine${note}`, () => {
+  const gone = 'tcpfreeze-test-4194305-1-router';
+  const own = projectName('left');
+
+  afterEach(() => {
+    for (const project of [gone, own]) removeProject(project);
+  });
+
+  test('a project whose process is gone is removed, and no other', async () => {
+    const command = ['--network', 'none', 'tcpfreeze-gateway', '--version'];
+    for (const project of [gone, own]) {
+      const label = ['--label', `com.docker.compose.project=${project}`];
+      await docker('network', 'create', ...label, `${project}_lan`);
+      await docker('volume', 'create', ...label, `${project}_control`);
+      await docker('create', ...label, ...command);
+    }
+    expect(await sweepProjects()).toEqual([gone]);
+    const left = await docker('network', 'ls', '--format', '{{.Name}}', '--filter', 'name=tcpfreeze-test');
+    expect(left.trim()).toBe(`${own}_lan`);
+    removeProject(own);
+    for (const list of [
+      ['ps', '--all', '--quiet'],
+      ['network', 'ls', '--quiet'],
+      ['volume', 'ls', '--quiet'],
+    ]) {
+      expect(await docker(...list, '--filter', `label=com.docker.compose.project=${own}`)).toBe('');
+    }
   });
 });
 

@@ -6,7 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StatusJson } from '../../src/control/api.ts';
+import { onLabExit } from '../../src/lab/registry.ts';
 import { attempt, composeCommand, docker, type Outcome, succeed, until } from './engine.ts';
+import { projectName, removeProject } from './projects.ts';
 
 export type Profile = 'router' | 'nat' | 'access';
 
@@ -49,11 +51,12 @@ export class Stack {
   /** Folder of the captures. */
   readonly captures = mkdtempSync(join(tmpdir(), 'tcpfreeze-captures-'));
   readonly #containers = new Map<string, string>();
+  #release = (): void => {};
 
   constructor(profile: Profile, options: { readonly plain?: boolean } = {}) {
     this.profile = profile;
     this.plain = options.plain === true;
-    this.project = `tcpfreeze-test-${process.pid}-${profile}${this.plain ? '-plain' : ''}`;
+    this.project = projectName(`${profile}${this.plain ? '-plain' : ''}`);
   }
 
   get link(): string {
@@ -72,7 +75,12 @@ export class Stack {
   /** Everything but the service that cuts; returns when gateway and server are healthy. */
   async up(): Promise<void> {
     const roles = ['gateway', 'server', 'client', 'viewer', ...(this.profile === 'router' ? ['link'] : [])];
-    await this.compose('up', '-d', ...roles.map((role) => `${this.profile}-${role}`));
+    // Remembered before it exists: a signal may come in between.
+    this.#release = onLabExit(() => {
+      removeProject(this.project);
+      rmSync(this.captures, { recursive: true, force: true });
+    });
+    await this.compose('up', '-d', ...roles.map((role) => `${this.profile}-${role}`)).catch(explain);
     for (const family of [4, 6] as const) {
       await until(`the client reaches the server by IPv${family}`, 20, async () => {
         const { exitCode } = await this.try('client', 'curl', '-sf', '-m', '1', `${this.#url(family)}/alive`);
@@ -84,6 +92,7 @@ export class Stack {
   async down(): Promise<void> {
     await this.compose('down', '--volumes', '--timeout', '5');
     rmSync(this.captures, { recursive: true, force: true });
+    this.#release();
   }
 
   /** What the engine still has of this project. */
@@ -226,6 +235,15 @@ export interface Transfer {
   readonly sent: string;
   /** Resolves when it is complete. */
   readonly done: Promise<{ readonly seconds: number; readonly hash: string }>;
+}
+
+/** @throws Error always: what compose said, and what to do where another project holds the addresses */
+function explain(error: Error): never {
+  if (!error.message.includes('overlaps')) throw error;
+  throw new Error(
+    'another network of this engine has addresses of docker-compose.yml (10.82.0.0 to 10.84.255.255): find it with `docker network ls`, and end the project that it belongs to with `docker compose --project-name PROJECT --profile PROFILE down --volumes`',
+    { cause: error },
+  );
 }
 
 function figure(text: string, pattern: RegExp): number {
